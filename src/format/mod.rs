@@ -1,0 +1,68 @@
+//! Every on-disk record, one per file, with its byte table, encode and decode side by side.
+//!
+//! Common rules: little-endian, fixed widths, a magic and a version per file, reserved bytes are
+//! written zero and checked, CRC32C over everything including lengths, tag 0 is invalid. Decoding
+//! never panics, never allocates more than the input justifies, and says what is wrong in a
+//! [`Malformed`]; whoever knows the file turns that into [`crate::Error::Corrupt`].
+//! Nobody outside this folder knows an offset.
+
+pub(crate) mod attributes;
+pub(crate) mod bytes;
+pub(crate) mod entry;
+pub(crate) mod key_hash;
+pub(crate) mod location;
+pub(crate) mod sort_key;
+
+use std::path::Path;
+
+use crate::error::Error;
+
+/// CRC32C (Castagnoli), the checksum of every format here.
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    // The algorithm has 32 bits; the crate returns them in a u64.
+    (crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) & 0xffff_ffff) as u32
+}
+
+/// CRC32C over several parts as if they were one.
+pub(crate) fn crc32c_parts(parts: &[&[u8]]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    for part in parts {
+        digest.update(part);
+    }
+    (digest.finalize() & 0xffff_ffff) as u32
+}
+
+/// Why bytes could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// The bytes contradict their format.
+    Damaged {
+        /// Where, in bytes from the start of what was decoded.
+        at: u64,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// The bytes are of a later version of the format.
+    Future {
+        /// The version found.
+        found: u32,
+        /// The newest version this code reads.
+        supported: u32,
+    },
+}
+
+impl Malformed {
+    pub(crate) fn damaged(at: u64, reason: impl Into<String>) -> Self {
+        Self::Damaged { at, reason: reason.into() }
+    }
+
+    /// The error for a file whose decoded part started at `base`.
+    pub(crate) fn in_file(self, path: &Path, base: u64) -> Error {
+        match self {
+            Self::Damaged { at, reason } => Error::corrupt(path, base.saturating_add(at), reason),
+            Self::Future { found, supported } => {
+                Error::FutureVersion { path: path.to_path_buf(), found, supported }
+            }
+        }
+    }
+}
