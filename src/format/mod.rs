@@ -11,7 +11,11 @@ pub(crate) mod bytes;
 pub(crate) mod entry;
 pub(crate) mod key_hash;
 pub(crate) mod location;
+pub(crate) mod log_record;
+pub(crate) mod record;
+pub(crate) mod segment_metadata;
 pub(crate) mod sort_key;
+pub(crate) mod table_file;
 
 use std::path::Path;
 
