@@ -5,6 +5,7 @@ pub mod clock;
 pub mod disk;
 mod error;
 mod format;
+mod segment;
 
 pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};

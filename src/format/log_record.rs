@@ -198,10 +198,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(LogRecord<'_>, usize), Malformed> 
     let mut fields = Fields::new(bytes);
     let crc = fields.u32()?;
     let body_bytes = fields.u32()? as usize;
-    if body_bytes > BODY_BYTES_MAX || body_bytes > bytes.len().saturating_sub(RECORD_HEADER_BYTES) {
+    let end = RECORD_HEADER_BYTES + body_bytes.min(BODY_BYTES_MAX + 1);
+    if body_bytes > BODY_BYTES_MAX || bytes.len() < end {
         return Err(Malformed::damaged(4, format!("body length {body_bytes} is beyond the end")));
     }
-    let end = RECORD_HEADER_BYTES + body_bytes;
     let found = crc32c(&bytes[4..end]);
     if found != crc {
         return Err(Malformed::damaged(0, format!("checksum is {found:08x}, {crc:08x} expected")));

@@ -36,6 +36,14 @@ pub(crate) fn crc32c_parts(parts: &[&[u8]]) -> u32 {
     (digest.finalize() & 0xffff_ffff) as u32
 }
 
+/// The CRC32C of bytes whose first part has `crc` and whose rest is `more`.
+pub(crate) fn crc32c_append(crc: u32, more: &[u8]) -> u32 {
+    let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
+    let rest = crc_fast::checksum(algorithm, more);
+    let whole = crc_fast::checksum_combine(algorithm, crc.into(), rest, more.len() as u64);
+    (whole & 0xffff_ffff) as u32
+}
+
 /// Why bytes could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {

@@ -1,0 +1,225 @@
+//! Names of segment files, and finding them in the roots.
+//!
+//! A segment file may be in any root: people move files between drives while nothing is mounted.
+//! So a file is looked for by name in every root, and the answer is kept only as long as the
+//! descriptor is open.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::format::location::SegmentNumber;
+
+/// Folder of the segment files within a table's folder.
+pub(crate) const SEGMENTS_DIR: &str = "segments";
+/// Start of the name of a value file that is still being written.
+const SPILL_PREFIX: &str = "spill-";
+/// End of the name of every file that is not complete yet.
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// What a file in a segments folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SegmentFile {
+    /// `N.metadata`
+    Metadata(SegmentNumber),
+    /// `N.keys`
+    Keys(SegmentNumber),
+    /// `N-M.values`
+    Values(SegmentNumber, u32),
+    /// Something that was not finished; removed when the table is opened.
+    Unfinished,
+}
+
+impl SegmentFile {
+    /// What the name stands for; `None` for names that are none of ours.
+    pub(crate) fn parse(name: &OsStr) -> Option<Self> {
+        let name = name.to_str()?;
+        if name.ends_with(TEMPORARY_SUFFIX) {
+            let ours = name.starts_with(SPILL_PREFIX)
+                || Self::parse(OsStr::new(name.strip_suffix(TEMPORARY_SUFFIX)?)).is_some();
+            return ours.then_some(Self::Unfinished);
+        }
+        let (stem, kind) = name.split_once('.')?;
+        match kind {
+            "metadata" => Some(Self::Metadata(SegmentNumber(canonical(stem)?))),
+            "keys" => Some(Self::Keys(SegmentNumber(canonical(stem)?))),
+            "values" => {
+                let (segment, shard) = stem.split_once('-')?;
+                Some(Self::Values(SegmentNumber(canonical(segment)?), canonical(shard)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// The segment the file belongs to.
+    pub(crate) fn segment(self) -> Option<SegmentNumber> {
+        match self {
+            Self::Metadata(segment) | Self::Keys(segment) | Self::Values(segment, _) => {
+                Some(segment)
+            }
+            Self::Unfinished => None,
+        }
+    }
+}
+
+/// A number written the one way we write it: no sign, no leading zeros.
+fn canonical(text: &str) -> Option<u32> {
+    let number: u32 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+/// Name of a segment's metadata file.
+pub(crate) fn metadata_name(segment: SegmentNumber) -> String {
+    format!("{segment}.metadata")
+}
+
+/// Name of a segment's key log or run.
+pub(crate) fn keys_name(segment: SegmentNumber) -> String {
+    format!("{segment}.keys")
+}
+
+/// Name of a shard, packed or dedicated.
+pub(crate) fn values_name(segment: SegmentNumber, shard: u32) -> String {
+    format!("{segment}-{shard}.values")
+}
+
+/// Name under which a large value is written until it is stored.
+pub(crate) fn spill_name(value_id: u64) -> String {
+    format!("{SPILL_PREFIX}{value_id}{TEMPORARY_SUFFIX}")
+}
+
+/// The segments folders of one table, one per root, in the order of the roots.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentDirs {
+    disk: Disk,
+    table: String,
+    dirs: Vec<PathBuf>,
+}
+
+impl SegmentDirs {
+    /// `table_dirs` are the folders of the table in each root.
+    pub(crate) fn new(disk: Disk, table: &str, table_dirs: &[PathBuf]) -> Self {
+        let dirs = table_dirs.iter().map(|dir| dir.join(SEGMENTS_DIR)).collect();
+        Self { disk, table: table.to_owned(), dirs }
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// The folder in the root of this index.
+    pub(crate) fn dir(&self, root: usize) -> Option<&Path> {
+        self.dirs.get(root).map(PathBuf::as_path)
+    }
+
+    /// All folders.
+    pub(crate) fn all(&self) -> &[PathBuf] {
+        &self.dirs
+    }
+
+    /// Opens a file wherever it is.
+    pub(crate) fn open(&self, name: &str) -> Result<DiskFile> {
+        self.open_with(name, Disk::open)
+    }
+
+    /// Opens a file wherever it is, for reading and writing.
+    pub(crate) fn open_writable(&self, name: &str) -> Result<DiskFile> {
+        self.open_with(name, Disk::open_writable)
+    }
+
+    fn open_with(
+        &self,
+        name: &str,
+        open: impl Fn(&Disk, &Path) -> Result<DiskFile>,
+    ) -> Result<DiskFile> {
+        for dir in &self.dirs {
+            match open(&self.disk, &dir.join(name)) {
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                other => return other,
+            }
+        }
+        Err(Error::MissingFile { table: self.table.clone(), name: name.to_owned() })
+    }
+
+    /// Every file of ours with the root it is in, and the names that are none of ours.
+    pub(crate) fn list(&self) -> Result<Listing> {
+        let mut listing = Listing::default();
+        for (root, dir) in self.dirs.iter().enumerate() {
+            for name in self.disk.list(dir)? {
+                match SegmentFile::parse(&name) {
+                    Some(file) => listing.files.push((file, root, dir.join(name))),
+                    None => listing.unknown.push(dir.join(name)),
+                }
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Makes the names in every folder durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.dirs.iter().try_for_each(|dir| self.disk.sync_dir(dir))
+    }
+}
+
+/// What is in the segments folders of a table.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// What each file is, the index of its root, and its path.
+    pub(crate) files: Vec<(SegmentFile, usize, PathBuf)>,
+    /// Files that are none of ours; they are left alone.
+    pub(crate) unknown: Vec<PathBuf>,
+}
+
+impl Listing {
+    /// Refuses a name that is in two roots.
+    pub(crate) fn check_unique(&self) -> Result<()> {
+        let mut seen = std::collections::HashMap::new();
+        for (file, _, path) in &self.files {
+            if *file == SegmentFile::Unfinished {
+                continue;
+            }
+            if let Some(first) = seen.insert(*file, path) {
+                return Err(Error::DuplicateFile { first: first.clone(), second: path.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_only_as_they_are_written() {
+        let parse = |name: &str| SegmentFile::parse(OsStr::new(name));
+        let seven = SegmentNumber(7);
+        assert_eq!(parse(&metadata_name(seven)), Some(SegmentFile::Metadata(seven)));
+        assert_eq!(parse(&keys_name(seven)), Some(SegmentFile::Keys(seven)));
+        assert_eq!(parse(&values_name(seven, 300)), Some(SegmentFile::Values(seven, 300)));
+        assert_eq!(parse(&spill_name(9)), Some(SegmentFile::Unfinished));
+        assert_eq!(parse("7.keys.tmp"), Some(SegmentFile::Unfinished));
+        for name in
+            ["07.keys", "+7.keys", "7.key", "7-1.keys", "7.values", "a.tmp", "4294967296.keys"]
+        {
+            assert_eq!(parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_two_roots_is_refused_by_name() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dirs: Vec<_> = ["a", "b"].iter().map(|root| scratch.path().join(root)).collect();
+        for dir in &dirs {
+            std::fs::create_dir_all(dir.join(SEGMENTS_DIR)).unwrap();
+            std::fs::write(dir.join(SEGMENTS_DIR).join("1-0.values"), b"").unwrap();
+        }
+        let listing = SegmentDirs::new(Disk::new(), "t", &dirs).list().unwrap();
+        let message = listing.check_unique().unwrap_err().to_string();
+        for dir in &dirs {
+            assert!(message.contains(dir.to_str().unwrap()), "{message}");
+        }
+    }
+}

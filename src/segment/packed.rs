@@ -1,0 +1,65 @@
+//! A packed shard of an active segment: records back to back, appended by any number of threads.
+//!
+//! An append reserves its place with one atomic addition and writes there, so that writers of
+//! different keys run side by side. A reservation whose write fails leaves a hole that no key
+//! names.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::disk::DiskFile;
+use crate::error::{Error, Result};
+use crate::format::location::{RECORD_ALIGNMENT, SHARD_BYTES_MAX};
+
+/// A packed shard that takes records.
+#[derive(Debug)]
+pub(crate) struct PackedShard {
+    file: Arc<DiskFile>,
+    tail: AtomicU64,
+    dirty: AtomicBool,
+}
+
+impl PackedShard {
+    /// Appends behind whatever the file holds.
+    pub(crate) fn new(file: Arc<DiskFile>) -> Result<Self> {
+        let tail = file.len()?.next_multiple_of(RECORD_ALIGNMENT);
+        Ok(Self { file, tail: AtomicU64::new(tail), dirty: AtomicBool::new(true) })
+    }
+
+    pub(crate) fn file(&self) -> &Arc<DiskFile> {
+        &self.file
+    }
+
+    /// Writes a record, given in parts, and returns its offset.
+    pub(crate) fn append(&self, parts: &[&[u8]]) -> Result<u64> {
+        let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        debug_assert!(length.is_multiple_of(RECORD_ALIGNMENT));
+        let offset = self.tail.fetch_add(length, Ordering::Relaxed);
+        if offset + length > SHARD_BYTES_MAX {
+            let full = io::Error::new(io::ErrorKind::FileTooLarge, "the shard is full");
+            return Err(Error::io("write", self.file.path(), full));
+        }
+        match parts {
+            [whole] => self.file.write_all_at(whole, offset)?,
+            _ => self.file.write_parts_at(parts, offset)?,
+        }
+        self.dirty.store(true, Ordering::Release);
+        Ok(offset)
+    }
+
+    /// Writes a record's header and key anew, in place.
+    pub(crate) fn rewrite(&self, offset: u64, header_and_key: &[u8]) -> Result<()> {
+        self.file.write_all_at(header_and_key, offset)?;
+        self.dirty.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes everything appended before the call durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        if self.dirty.swap(false, Ordering::AcqRel) {
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+}
