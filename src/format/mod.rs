@@ -10,10 +10,13 @@ pub(crate) mod attributes;
 pub(crate) mod bytes;
 pub(crate) mod entry;
 pub(crate) mod key_hash;
+pub(crate) mod keymap_header;
+pub(crate) mod keymap_page;
 pub(crate) mod location;
 pub(crate) mod log_record;
 pub(crate) mod record;
 pub(crate) mod segment_metadata;
+pub(crate) mod size_class;
 pub(crate) mod sort_key;
 pub(crate) mod table_file;
 
