@@ -6,6 +6,7 @@ pub mod disk;
 mod error;
 mod format;
 mod segment;
+mod keymap;
 
 pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};

@@ -32,6 +32,7 @@ pub(crate) const TAIL_PAGES: u32 = CHAIN_PAGES_MAX - 1;
 
 const SLOT_BYTES: usize = 16;
 const FINGERPRINT_BITS: u32 = 48;
+const FINGERPRINT_MASK: u64 = (1 << FINGERPRINT_BITS) - 1;
 const FLAG_OVERFLOWS: u16 = 1;
 /// The word of the page header that holds used count and flags.
 const STATE_WORD: usize = 1;
@@ -52,9 +53,9 @@ impl Slot {
     pub(crate) const FREE: Self = Self { name: 0, place: 0 };
 
     pub(crate) fn new(fingerprint: u64, location: Location, record_bytes: u32) -> Self {
-        debug_assert!(fingerprint >> FINGERPRINT_BITS == 0);
         let class = u64::from(SizeClass::of(record_bytes).code());
-        let name = (fingerprint << 16) | (u64::from(location.shard) << 8) | class;
+        let name =
+            ((fingerprint & FINGERPRINT_MASK) << 16) | (u64::from(location.shard) << 8) | class;
         Self { name, place: location.packed() }
     }
 
@@ -106,8 +107,9 @@ impl Slot {
 /// The page a fingerprint belongs to among `home_pages`. Rises with the fingerprint, so that slots
 /// keep their order when the number of pages changes.
 pub(crate) fn home_page(fingerprint: u64, home_pages: u32) -> u32 {
+    let fingerprint = u128::from(fingerprint & FINGERPRINT_MASK);
     #[expect(clippy::cast_possible_truncation, reason = "below home_pages, a u32")]
-    let page = ((u128::from(fingerprint) * u128::from(home_pages)) >> FINGERPRINT_BITS) as u32;
+    let page = ((fingerprint * u128::from(home_pages)) >> FINGERPRINT_BITS) as u32;
     page
 }
 

@@ -1,0 +1,320 @@
+//! The keymap: an on-disk hash table from the fingerprint of a key to where its record stands.
+//!
+//! It covers sealed segments and is an accelerator: the runs of the segments are the truth, and a
+//! keymap that is missing, damaged or of another table is started again empty. It holds 16 bytes
+//! per key in pages of 4 KiB, filled to between 0.68 and 0.80; a lookup touches one page.
+//!
+//! Invariants:
+//! - [`Keymap::complete_up_to`] never names a segment whose slots are not synced.
+//! - A key that was inserted is found by every later lookup, also while other keys are inserted
+//!   and while the map grows, until its segment is below the `lowest_live` of the caller.
+//! - Slots that name a segment below `lowest_live` are free space: lookups pass over them, and they
+//!   are dropped when an insertion rewrites their page. Expiry does nothing here.
+//! - Every change can be applied again: to make good what a crash lost, insert the segments above
+//!   `complete_up_to` once more, in order.
+//!
+//! What it does not do: compare keys (different keys may share a fingerprint, and a caller must
+//! verify the key it reads), know tables or segments, or decide when to rebuild.
+//!
+//! Files: `open` (directory and generations), `file` (one generation, its locks), `pages` (the
+//! mapping), `window` (pages in memory that changes are applied to), `insert`, `grow`.
+//!
+//! Lock order: the writer lock, then page stripes in rising order. Lookups take page stripes only.
+
+mod file;
+mod grow;
+mod insert;
+mod open;
+mod pages;
+mod window;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_damage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use self::file::MapFile;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::format::key_hash::KeyHash;
+use crate::format::keymap_page::{SLOTS, Slot};
+use crate::format::location::{Location, SegmentNumber};
+
+/// The most slots of one fingerprint. Two keys of ten million hardly ever share one; more slots
+/// come only from a key that was put again without naming what it supersedes.
+pub(crate) const CANDIDATES_MAX: usize = 4;
+
+/// A place where a key may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) location: Location,
+    /// The record is at most this long, at most an eighth longer than it is. It may reach past the
+    /// end of the shard.
+    pub(crate) record_bytes_max: u32,
+}
+
+/// The places where a key may stand, the newest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Candidates {
+    slots: [Slot; CANDIDATES_MAX],
+    count: usize,
+}
+
+impl Candidates {
+    /// Takes a slot in; `false` when there is no room or no record has its size.
+    fn add(&mut self, slot: Slot) -> bool {
+        if self.count == CANDIDATES_MAX || slot.size_class().is_none() {
+            return false;
+        }
+        let mut at = self.count;
+        while at > 0 && self.slots[at - 1].age_key() < slot.age_key() {
+            self.slots[at] = self.slots[at - 1];
+            at -= 1;
+        }
+        self.slots[at] = slot;
+        self.count += 1;
+        true
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Candidate> + '_ {
+        self.slots[..self.count].iter().filter_map(|slot| {
+            let record_bytes_max = slot.size_class()?.bytes_max();
+            Some(Candidate { location: slot.location(), record_bytes_max })
+        })
+    }
+}
+
+/// What a lookup answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// The key stands in one of these places, or in no segment that was inserted.
+    Found(Candidates),
+    /// The page is damaged: search the runs, and rebuild the map ([`Keymap::clear`]).
+    Damaged,
+}
+
+/// What a segment says of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The key stands at `location`, and no more at `supersedes`.
+    Put {
+        /// [`KeyHash::fingerprint`].
+        fingerprint: u64,
+        location: Location,
+        record_bytes: u32,
+        supersedes: Option<Location>,
+    },
+    /// The key stands no more at `location`.
+    Remove {
+        /// [`KeyHash::fingerprint`].
+        fingerprint: u64,
+        location: Location,
+    },
+}
+
+impl Change {
+    fn fingerprint(&self) -> u64 {
+        match *self {
+            Self::Put { fingerprint, .. } | Self::Remove { fingerprint, .. } => fingerprint,
+        }
+    }
+}
+
+/// How an insertion ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// Every change is in the map.
+    All,
+    /// It was told to stop: some changes may be in the map. Insert all of them again later.
+    Aborted,
+}
+
+/// Why an insertion does not go on.
+#[derive(Debug)]
+enum Stop {
+    Aborted,
+    /// Page `page` and all that its chain may reach are full.
+    Crowded {
+        page: u32,
+    },
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Numbers about a keymap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeymapStats {
+    /// Pages of 4 KiB that hold slots.
+    pub(crate) pages: u64,
+    /// Slots in use, those of expired segments included that no insertion met yet.
+    pub(crate) used_slots: u64,
+    pub(crate) bytes_on_disk: u64,
+    /// How often the map was written anew.
+    pub(crate) generation: u64,
+}
+
+/// An open keymap. Any number of threads may look up while one inserts.
+#[derive(Debug)]
+pub(crate) struct Keymap {
+    disk: Disk,
+    data_dir: PathBuf,
+    table_id: [u8; 16],
+    current: ArcSwap<MapFile>,
+    /// Keys to make room for at the next insertion.
+    reserved_keys: AtomicU64,
+    writer: Mutex<Writer>,
+}
+
+/// What only the one writer touches.
+#[derive(Debug, Default)]
+struct Writer {
+    /// The first failed sync. What the file holds after it is unknown, so nothing more is claimed.
+    sync_failure: Option<String>,
+}
+
+impl Keymap {
+    /// The places where a key may stand in segments from `lowest_live` on.
+    #[inline]
+    pub(crate) fn lookup(&self, hash: KeyHash, lowest_live: SegmentNumber) -> Lookup {
+        self.lookup_fingerprint(hash.fingerprint(), lowest_live)
+    }
+
+    fn lookup_fingerprint(&self, fingerprint: u64, lowest_live: SegmentNumber) -> Lookup {
+        self.current.load().lookup(fingerprint, lowest_live)
+    }
+
+    /// Applies changes, in their order for each fingerprint, and lets the map grow when it needs
+    /// to. `live_keys_estimate` counts the keys of all live sealed segments, these changes
+    /// included. When `abort` is set, it stops at the next stretch of pages.
+    ///
+    /// After an error, too, some changes may be in the map; insert all of them again.
+    pub(crate) fn insert(
+        &self,
+        changes: &[Change],
+        lowest_live: SegmentNumber,
+        live_keys_estimate: u64,
+        abort: &AtomicBool,
+    ) -> Result<Inserted> {
+        let writer = self.writer.lock();
+        self.refuse_after_failed_sync(&writer)?;
+        match self.insert_or_grow(changes, lowest_live, live_keys_estimate, abort) {
+            Ok(()) => Ok(Inserted::All),
+            Err(Stop::Aborted) => Ok(Inserted::Aborted),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Crowded { page }) => {
+                let map = self.current.load();
+                let reason = format!("page {page} stays full however large the map is made");
+                Err(Error::corrupt(map.file().path(), file::page_offset(page), reason))
+            }
+        }
+    }
+
+    /// Makes the next insertion size the map for this many keys, so that filling an empty one does
+    /// not grow it step by step.
+    pub(crate) fn reserve(&self, expected_keys: u64) {
+        self.reserved_keys.store(expected_keys, Ordering::Relaxed);
+    }
+
+    /// Every segment up to this one was inserted and synced; 0 for none.
+    pub(crate) fn complete_up_to(&self) -> SegmentNumber {
+        self.current.load().complete_up_to()
+    }
+
+    /// Says that every segment up to `segment` was inserted, and makes that durable.
+    pub(crate) fn mark_complete(&self, segment: SegmentNumber) -> Result<()> {
+        self.persist(|map| map.complete_up_to().max(segment))
+    }
+
+    /// Makes the pages durable without claiming more.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.persist(MapFile::complete_up_to)
+    }
+
+    fn persist(&self, complete_up_to: impl Fn(&MapFile) -> SegmentNumber) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.refuse_after_failed_sync(&writer)?;
+        let map = self.current.load();
+        let persisted = map.persist(complete_up_to(&map));
+        if let Err(error) = &persisted {
+            writer.sync_failure = Some(error.to_string());
+        }
+        persisted
+    }
+
+    /// Starts again empty, complete up to nothing: the first step of a rebuild.
+    pub(crate) fn clear(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.start_empty()?;
+        writer.sync_failure = None;
+        Ok(())
+    }
+
+    /// Whether a lookup or an insertion met a damaged page, so that the map should be rebuilt.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.current.load().is_damaged()
+    }
+
+    /// Reads and verifies every page and counts the slots of segments from `lowest_live` on.
+    pub(crate) fn count_live(&self, lowest_live: SegmentNumber) -> Result<u64> {
+        // The writer lock keeps pages from changing between their reads.
+        let _writer = self.writer.lock();
+        grow::count_live(&self.current.load(), lowest_live, &AtomicBool::new(false)).map_err(
+            |stop| match stop {
+                Stop::Failed(error) => error,
+                Stop::Aborted | Stop::Crowded { .. } => Error::Closed,
+            },
+        )
+    }
+
+    pub(crate) fn stats(&self) -> Result<KeymapStats> {
+        let map = self.current.load();
+        Ok(KeymapStats {
+            pages: u64::from(map.all_pages()),
+            used_slots: map.used_slots(),
+            bytes_on_disk: map.file().len()?,
+            generation: map.generation(),
+        })
+    }
+
+    fn refuse_after_failed_sync(&self, writer: &Writer) -> Result<()> {
+        match &writer.sync_failure {
+            None => Ok(()),
+            Some(reason) => {
+                let table = self.data_dir.ancestors().nth(2).and_then(|path| path.file_name());
+                let table = table.unwrap_or_default().to_string_lossy().into_owned();
+                Err(Error::Poisoned { table, reason: reason.clone() })
+            }
+        }
+    }
+
+    /// Puts another generation in the place of the current one and removes the file of that.
+    /// Lookups under way finish in the old one.
+    fn publish(&self, map: MapFile) {
+        let old = self.current.swap(Arc::new(map));
+        if let Err(error) = self.disk.unlink(old.file().path()) {
+            // The next open removes it.
+            log::warn!("an old keymap stays behind: {error}");
+        }
+    }
+}
+
+/// Slots in so many pages.
+fn slots_in(pages: u32) -> u64 {
+    u64::from(pages) * SLOTS as u64
+}
