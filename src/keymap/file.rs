@@ -185,6 +185,8 @@ impl MapFile {
         if !self.is_verified(number) && !self.verify(number, mapped) {
             return Search::Damaged;
         }
+        // Asked for before the slots are, so that the two cache misses overlap.
+        let overflows = page::overflows_by_words(|index| mapped.word(index));
         let mut fits = true;
         page::probe(
             fingerprint,
@@ -198,7 +200,7 @@ impl MapFile {
         if !fits {
             self.report_damage(number, "too many slots of one fingerprint, or of no known size");
             Search::Damaged
-        } else if page::overflows_by_words(|index| mapped.word(index)) {
+        } else if overflows {
             Search::GoesOn
         } else {
             Search::Ended

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::file::{MapFile, page_offset, write_header};
-use super::insert::{InOrder, Rewrite, STRETCH_PAGES};
+use super::insert::{InOrder, Rewrite, STRETCH_PAGES, gather};
 use super::window::Window;
 use super::{Keymap, Stop};
 use crate::disk::{Disk, DiskFile, temporary_path};
@@ -194,6 +194,7 @@ impl Build<'_> {
         file.allocate(self.header.file_bytes())?;
         let mut source = old.map(|map| OldSlots::new(map, self.lowest_live));
         let mut changes = changes.with_homes(home_pages).peekable();
+        let mut stretch = Vec::new();
         let mut first = 0;
         let mut window = Window::empty(0, STRETCH_PAGES.min(home_pages), self.lowest_live);
         while first < home_pages {
@@ -209,8 +210,9 @@ impl Build<'_> {
                     window.put(page::home_page(slot.fingerprint(), home_pages), slot, None)
                 })?;
             }
-            while let Some((home, change)) = changes.next_if(|&(home, _)| home < end) {
-                window.apply(home, change)?;
+            gather(&mut changes, end, &mut stretch);
+            for (home, change) in &stretch {
+                window.apply(*home, change)?;
             }
             // The pages behind the last home page go with it.
             let sealed_end = if end == home_pages { end + TAIL_PAGES } else { end };

@@ -4,6 +4,7 @@
 //! so readers wait for one write at most. Whether the map has to be written anew, larger or
 //! smaller, is decided here; `grow.rs` does it.
 
+use std::iter::Peekable;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::file::MapFile;
@@ -118,23 +119,44 @@ fn insert_in_place(
     abort: &AtomicBool,
 ) -> Result<(), Stop> {
     let mut rest = changes.with_homes(map.home_pages()).peekable();
+    let mut stretch = Vec::new();
     while let Some(&(first, _)) = rest.peek() {
         if abort.load(Ordering::Relaxed) {
             return Err(Stop::Aborted);
         }
-        let mut end = first + 1;
-        let limit = first.saturating_add(STRETCH_PAGES);
-        let mut ahead = rest.clone();
-        while let Some((home, _)) =
-            ahead.next_if(|&(home, _)| home < limit && home - end.min(home) <= GAP_PAGES)
-        {
-            end = home + 1;
-        }
+        let end = stretch_end(rest.clone().map(|(home, _)| home), first);
         let mut window = Window::load(map, first, end, lowest_live)?;
-        while let Some((home, change)) = rest.next_if(|&(home, _)| home < end) {
-            window.apply(home, change)?;
+        gather(&mut rest, end, &mut stretch);
+        for (home, change) in &stretch {
+            window.apply(*home, change)?;
         }
         window.store()?;
     }
     Ok(())
+}
+
+/// The end of the stretch that starts at page `first`, for changes of these home pages.
+fn stretch_end(homes: impl Iterator<Item = u32>, first: u32) -> u32 {
+    let limit = first.saturating_add(STRETCH_PAGES);
+    let mut end = first + 1;
+    for home in homes {
+        if home >= limit || home.saturating_sub(end) > GAP_PAGES {
+            break;
+        }
+        end = home + 1;
+    }
+    end
+}
+
+/// Takes the changes of home pages before `end`. They lie scattered in memory; copying them in one
+/// go lets the processor wait for many of them at once instead of for each in turn.
+pub(super) fn gather<'a>(
+    rest: &mut Peekable<impl Iterator<Item = (u32, &'a Change)>>,
+    end: u32,
+    stretch: &mut Vec<(u32, Change)>,
+) {
+    stretch.clear();
+    while let Some((home, change)) = rest.next_if(|&(home, _)| home < end) {
+        stretch.push((home, *change));
+    }
 }

@@ -32,6 +32,8 @@ mod window;
 mod tests;
 #[cfg(test)]
 mod tests_damage;
+#[cfg(test)]
+mod tests_model;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -225,8 +227,9 @@ impl Keymap {
         }
     }
 
-    /// Makes the next insertion size the map for this many keys, so that filling an empty one does
-    /// not grow it step by step.
+    /// From the next insertion on the map has room for at least this many keys, so that filling
+    /// it does not grow it step by step. Holds until the keymap is closed or told otherwise; 0
+    /// lets it be as small as it may.
     pub(crate) fn reserve(&self, expected_keys: u64) {
         self.reserved_keys.store(expected_keys, Ordering::Relaxed);
     }

@@ -62,6 +62,7 @@ impl MappedPage<'_> {
     /// Word `index` of the page; the index is taken modulo the words of a page.
     pub(super) fn word(&self, index: usize) -> u64 {
         let offset = self.start + index % PAGE_WORDS * WORD_BYTES;
+        #[expect(clippy::cast_ptr_alignment, reason = "whole pages and whole words, see below")]
         // SAFETY: `start` is the offset of a whole page inside the mapping (`MappedPages::page` is
         // the only maker of this type) and the index is below the words of a page, so all eight
         // bytes are inside, and `map` is borrowed, so they stay mapped. The mapping starts at a

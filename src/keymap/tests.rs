@@ -1,11 +1,9 @@
 //! What the keymap promises, on directories of their own.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{Change, Inserted, Keymap, Lookup};
@@ -60,8 +58,12 @@ pub(super) fn spread(number: u64) -> u64 {
 
 /// Fingerprints of which many share a page, so that it overflows: every other one is spread, the
 /// rest stand together.
-fn clustered(number: u64) -> u64 {
-    if number % 2 == 0 { spread(number) } else { 0x3fff_0000_0000 + (spread(number) >> 18) }
+pub(super) fn clustered(number: u64) -> u64 {
+    if number.is_multiple_of(2) {
+        spread(number)
+    } else {
+        0x3fff_0000_0000 + (spread(number) >> 18)
+    }
 }
 
 pub(super) fn at(segment: u32, offset: u64) -> Location {
@@ -356,137 +358,76 @@ fn lookups_miss_nothing_while_others_insert_and_the_map_grows() {
     assert!(bed.keymap.stats().expect("numbers").generation > 5);
 }
 
-/// A step of a random history.
-#[derive(Clone, Debug)]
-enum Step {
-    /// Seals a segment with these keys; `true` removes the key if it is there.
-    Seal(Vec<(u16, bool)>),
-    Expire,
-    Mark,
-    /// Reopens and inserts again what lies above the mark.
-    Reopen,
-    Clear,
+#[test]
+fn growing_can_be_stopped_halfway() {
+    let bed = Bed::new();
+    let few: Vec<_> = (0..500).map(|number| put(spread(number), at(1, number))).collect();
+    insert(&bed.keymap, &few, 500);
+    let before = bed.keymap.stats().expect("numbers");
+    bed.keymap.reserve(1_000_000);
+    let unfinished = bed.dir.path().join("keymap/data/3.map.tmp");
+    let abort = AtomicBool::new(false);
+    let many: Vec<_> = (500..9_000).map(|number| put(spread(number), at(2, number))).collect();
+    let inserted = std::thread::scope(|scope| {
+        let growing = scope.spawn(|| bed.keymap.insert(&many, NONE_STALE, 9_000, &abort));
+        while !unfinished.exists() && !growing.is_finished() {
+            std::thread::yield_now();
+        }
+        abort.store(true, Ordering::Relaxed);
+        growing.join().expect("no panic").expect("no error")
+    });
+    // Whichever of the two was faster, nothing is lost and nothing is left behind.
+    if inserted == Inserted::Aborted {
+        assert_eq!(bed.keymap.stats().expect("numbers"), before);
+    }
+    assert_eq!(bed.data_files().len(), 1);
+    for number in 0..500 {
+        assert_eq!(places(&bed.keymap, spread(number), 0), [at(1, number)]);
+    }
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let key = (0..3_000_u16, proptest::bool::weighted(0.2));
-    let step = prop_oneof![
-        6 => proptest::collection::vec(key, 0..900).prop_map(Step::Seal),
-        2 => Just(Step::Expire),
-        2 => Just(Step::Mark),
-        2 => Just(Step::Reopen),
-        1 => Just(Step::Clear),
-    ];
-    proptest::collection::vec(step, 1..25)
-}
-
-/// The keymap next to what it must answer.
-struct Modelled {
-    bed: Bed,
-    live: HashMap<u16, Location>,
-    segments: Vec<Vec<Change>>,
-    lowest_live: SegmentNumber,
-    fingerprint: fn(u64) -> u64,
-}
-
-impl Modelled {
-    fn seal(&mut self, keys: &[(u16, bool)]) {
-        let segment = u32::try_from(self.segments.len() + 1).expect("few segments");
-        let mut changes = Vec::new();
-        for (position, &(key, removes)) in keys.iter().enumerate() {
-            let fingerprint = (self.fingerprint)(u64::from(key));
-            let earlier = self.live.get(&key).copied();
-            if removes {
-                if let Some(location) = self.live.remove(&key) {
-                    changes.push(Change::Remove { fingerprint, location });
-                }
+#[test]
+fn a_copy_taken_at_any_moment_opens_and_keeps_what_was_complete() {
+    let bed = Bed::new();
+    let first: Vec<_> = (0..4_000).map(|number| put(spread(number), at(1, number))).collect();
+    insert(&bed.keymap, &first, 4_000);
+    bed.keymap.mark_complete(SegmentNumber(1)).expect("a mark");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for segment in 2..30_u32 {
+                let start = u64::from(segment) * 2_000;
+                let changes: Vec<_> = (start..start + 2_000)
+                    .map(|number| put(spread(number), at(segment, number)))
+                    .collect();
+                insert(&bed.keymap, &changes, start);
+                bed.keymap.mark_complete(SegmentNumber(segment)).expect("a mark");
+            }
+            done.store(true, Ordering::Release);
+        });
+        let mut opened = 0;
+        while !done.load(Ordering::Acquire) || opened == 0 {
+            let copy = tempfile::tempdir().expect("a directory");
+            std::fs::create_dir_all(copy.path().join("keymap/data")).expect("a folder");
+            for file in bed.data_files() {
+                let name = file.file_name().expect("a name");
+                // A file may be renamed or removed between the listing and the copy.
+                drop(std::fs::copy(&file, copy.path().join("keymap/data").join(name)));
+            }
+            let (keymap, reason) =
+                Keymap::open(&Disk::new(), &copy.path().join("keymap"), TABLE).expect("it opens");
+            if reason.is_some() {
                 continue;
             }
-            let location = at(segment, position as u64);
-            let record_bytes = u32::from(key) * 13;
-            changes.push(Change::Put { fingerprint, location, record_bytes, supersedes: earlier });
-            self.live.insert(key, location);
-        }
-        self.insert(&changes);
-        self.segments.push(changes);
-    }
-
-    fn insert(&self, changes: &[Change]) {
-        let estimate = self.live.len() as u64;
-        let never = AtomicBool::new(false);
-        let inserted = self.bed.keymap.insert(changes, self.lowest_live, estimate, &never);
-        assert_eq!(inserted.expect("an insertion"), Inserted::All);
-    }
-
-    fn insert_above_mark(&self) {
-        let complete = self.bed.keymap.complete_up_to().0 as usize;
-        for changes in self.segments.iter().skip(complete) {
-            self.insert(changes);
-        }
-    }
-
-    fn check(&self) {
-        for key in 0..3_000_u16 {
-            let fingerprint = (self.fingerprint)(u64::from(key));
-            let Lookup::Found(found) =
-                self.bed.keymap.lookup_fingerprint(fingerprint, self.lowest_live)
-            else {
-                panic!("key {key} is on a damaged page")
-            };
-            let locations: Vec<_> = found.iter().map(|candidate| candidate.location).collect();
-            let expected: Vec<_> = self.live.get(&key).copied().into_iter().collect();
-            assert_eq!(locations, expected, "key {key}");
-            for candidate in found.iter() {
-                assert!(candidate.record_bytes_max >= u32::from(key) * 13);
-            }
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
-
-    #[test]
-    fn random_histories_match_the_model(steps in steps(), crowded in any::<bool>()) {
-        let fingerprint = if crowded { |key| clustered(key % 3_000 * 3) } else { spread };
-        let mut modelled = Modelled {
-            bed: Bed::new(),
-            live: HashMap::new(),
-            segments: Vec::new(),
-            lowest_live: SegmentNumber(1),
-            fingerprint,
-        };
-        for step in steps {
-            match step {
-                Step::Seal(keys) if crowded => {
-                    let keys: Vec<_> = keys.iter().map(|&(key, removes)| (key % 900, removes)).collect();
-                    modelled.seal(&keys);
-                }
-                Step::Seal(keys) => modelled.seal(&keys),
-                Step::Expire => {
-                    let lowest_live = SegmentNumber(modelled.lowest_live.0 + 1);
-                    if lowest_live.0 as usize <= modelled.segments.len() {
-                        modelled.lowest_live = lowest_live;
-                        modelled.live.retain(|_, location| location.segment >= lowest_live);
-                    }
-                }
-                Step::Mark => {
-                    let last = u32::try_from(modelled.segments.len()).expect("few segments");
-                    modelled.bed.keymap.mark_complete(SegmentNumber(last)).expect("a mark");
-                }
-                Step::Reopen => {
-                    modelled.bed = modelled.bed.reopen();
-                    prop_assert_eq!(&modelled.bed.reason, &None);
-                    modelled.insert_above_mark();
-                }
-                Step::Clear => {
-                    modelled.bed.keymap.clear().expect("a new start");
-                    modelled.insert_above_mark();
+            opened += 1;
+            assert!(keymap.complete_up_to() >= SegmentNumber(1));
+            for number in 0..4_000 {
+                // A page copied while it was written may be torn, and then it says so.
+                if let Lookup::Found(found) = keymap.lookup_fingerprint(spread(number), NONE_STALE)
+                {
+                    assert!(found.iter().any(|candidate| candidate.location == at(1, number)));
                 }
             }
-            modelled.check();
         }
-        let live = modelled.bed.keymap.count_live(modelled.lowest_live).expect("a count");
-        prop_assert_eq!(live, modelled.live.len() as u64);
-    }
+    });
 }

@@ -172,7 +172,7 @@ fn a_map_of_another_table_or_generation_is_not_used() {
 fn the_newest_valid_generation_counts_and_unknown_files_stay() {
     let (bed, file) = filled();
     let data = file.parent().expect("a folder").to_path_buf();
-    fs::write(data.join("9.map"), [1; 20_000]).expect("a damaged later generation");
+    fs::write(data.join("9.map"), [1; 12_000]).expect("a damaged later generation");
     fs::copy(&file, data.join("1.map")).expect("an older generation");
     fs::write(data.join("007.map"), b"x").expect("an unknown file");
     fs::write(data.join("notes"), b"x").expect("an unknown file");

@@ -107,8 +107,8 @@ impl<'a> Window<'a> {
         slot: Slot,
         supersedes: Option<Location>,
     ) -> Result<(), Stop> {
-        let superseded = supersedes.filter(|&location| location != slot.location());
-        let walk = self.walk(home, slot.fingerprint(), Some(slot.location()), superseded, true)?;
+        let earlier = supersedes.filter(|&location| location != slot.location());
+        let walk = self.walk(home, slot.fingerprint(), Some(slot.location()), earlier, true)?;
         if walk.wanted.is_some() {
             if let Some(spot) = walk.superseded {
                 self.take(spot);
@@ -126,18 +126,18 @@ impl<'a> Window<'a> {
             self.states[spot.page] = State::Changed;
             return Ok(());
         }
-        let Some(spot) = walk.room else {
+        let Some(room) = walk.room else {
             return Err(Stop::Crowded { page: home });
         };
         let home_index = (home - self.first) as usize;
-        for passed in home_index..spot.page {
+        for passed in home_index..room.page {
             if !page::overflows(&self.pages[passed]) {
                 page::set_overflows(&mut self.pages[passed]);
                 self.states[passed] = State::Changed;
             }
         }
-        page::add(&mut self.pages[spot.page], spot.slot, slot);
-        self.states[spot.page] = State::Changed;
+        page::add(&mut self.pages[room.page], room.slot, slot);
+        self.states[room.page] = State::Changed;
         Ok(())
     }
 
