@@ -7,6 +7,7 @@ mod error;
 mod format;
 mod segment;
 mod keymap;
+mod names;
 
 pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};
