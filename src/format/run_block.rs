@@ -185,14 +185,14 @@ impl RunBlock {
         let entries = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
         let base = Base::decode(&mut fields)?;
         fields.zeros(4)?;
-        let restart_bytes =
-            entries.div_ceil(restart_interval(level)).checked_mul(RESTART_BYTES).unwrap_or(0);
+        let restarts = entries.div_ceil(restart_interval(level));
+        let restart_bytes = restarts.saturating_mul(RESTART_BYTES);
         let restarts_at = bytes.len().saturating_sub(restart_bytes);
         if entries == 0 || restarts_at < BLOCK_HEADER_BYTES {
             let reason = format!("a block of {} bytes cannot have {entries} entries", bytes.len());
             return Err(Malformed::damaged(20, reason));
         }
-        Ok(Self { position, level, entries, restarts_at, base, bytes })
+        Ok(Self { bytes, position, level, entries, restarts_at, base })
     }
 
     pub(crate) fn level(&self) -> u8 {

@@ -305,8 +305,8 @@ mod tests {
         let mut decoder = MentionDecoder::new(SegmentNumber(7), &base);
         let mut fields = Fields::new(&bytes);
         for (number, mention) in mentions.iter().enumerate() {
-            let decoded = decoder.decode(number.is_multiple_of(2), &mut fields);
-            assert_eq!(decoded.as_ref(), Ok(mention));
+            let found = decoder.decode(number.is_multiple_of(2), &mut fields);
+            assert_eq!(found.as_ref(), Ok(mention));
         }
         assert_eq!(fields.left(), 0);
         for length in 0..bytes.len() {

@@ -16,7 +16,7 @@ use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::KeyHash;
 use crate::format::sort_key::sort_key;
 use crate::names::Direction;
-use crate::names::merge::{Choice, Found, Layer, Merge};
+use crate::names::merge::{Choice, Found, Layer, Merge, Seen};
 
 /// The separator in a sort key, and the byte above it, which comes behind all that is below.
 const SEPARATOR: u8 = 0;
@@ -105,9 +105,8 @@ impl<F: FnMut(&[u8], &Mention, usize) -> Choice> FolderListing<F> {
     }
 
     /// The next name. After an error only [`FolderListing::seek`] goes on.
-    #[expect(clippy::should_implement_trait, reason = "fallible, and not for adapters")]
     pub(crate) fn next(&mut self) -> Result<Option<Listed>> {
-        while let Some(found) = self.merge.step(&mut self.choose)? {
+        while let Some(seen) = self.merge.step(&mut self.choose)? {
             let Some(rest) = self.merge.key().strip_prefix(&self.folder[..]) else { break };
             let name_bytes = rest.iter().position(|&byte| byte == SEPARATOR);
             let is_below = name_bytes.is_some_and(|bytes| bytes + 1 < rest.len());
@@ -119,7 +118,7 @@ impl<F: FnMut(&[u8], &Mention, usize) -> Choice> FolderListing<F> {
             if name_bytes.is_some() {
                 self.leave_sub_folder(&name, is_below)?;
             }
-            if let (false, Some(Found { entry, source })) = (is_below, found) {
+            if let (false, Seen::Live(Found { entry, source })) = (is_below, seen) {
                 return Ok(Some(Listed { name, entry, source }));
             }
         }

@@ -82,6 +82,15 @@ pub(crate) struct Found {
     pub(crate) source: usize,
 }
 
+/// One name that a [`Merge`] came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It counts.
+    Live(Found),
+    /// It is removed, expired or otherwise not to be shown.
+    Hidden,
+}
+
 /// An ordered walk over several layers. Stands nowhere until it is sought, and after an error.
 #[derive(Debug)]
 pub(crate) struct Merge {
@@ -151,20 +160,20 @@ impl Merge {
         &mut self,
         choose: &mut dyn FnMut(&[u8], &Mention, usize) -> Choice,
     ) -> Result<Option<Found>> {
-        while let Some(found) = self.step(choose)? {
-            if found.is_some() {
-                return Ok(found);
+        while let Some(seen) = self.step(choose)? {
+            if let Seen::Live(found) = seen {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// Goes on to the next name, be it one that does not count: then there is nothing in the inner
-    /// option. For those who can skip more than one name on the strength of its key.
+    /// Goes on to the next name, be it one that does not count. For those who can skip more than
+    /// one name on the strength of its key.
     pub(crate) fn step(
         &mut self,
         choose: &mut dyn FnMut(&[u8], &Mention, usize) -> Choice,
-    ) -> Result<Option<Option<Found>>> {
+    ) -> Result<Option<Seen>> {
         let Some((mut source, mut mention)) = self.take_top()? else { return Ok(None) };
         let mut choice = choose(&self.key, &mention, source);
         while self.top_key().is_some_and(|key| key == self.key) {
@@ -177,8 +186,8 @@ impl Merge {
             choice = choose(&self.key, &mention, source);
         }
         Ok(Some(match (choice, mention) {
-            (Choice::Take, Mention::Put(entry)) => Some(Found { entry, source }),
-            _ => None,
+            (Choice::Take, Mention::Put(entry)) => Seen::Live(Found { entry, source }),
+            _ => Seen::Hidden,
         }))
     }
 

@@ -132,21 +132,23 @@ impl Run {
     pub(super) fn block(&self, place: BlockPlace, level: u8) -> Result<Arc<RunBlock>> {
         let block = match self.cache.get(self.owner, place.position) {
             Some(Cached::Block(block)) => block,
-            _ => {
-                // Places come from decoding, which bounds their length.
-                let mut bytes = vec![0; place.bytes as usize];
-                self.files.file()?.read_exact_at(&mut bytes, place.position)?;
-                let block = RunBlock::decode(bytes, place.position)
-                    .map_err(self.malformed(place.position))?;
-                let block = Arc::new(block);
-                self.cache.insert(self.owner, place.position, Cached::Block(Arc::clone(&block)));
-                block
-            }
+            Some(Cached::Bloom(_)) | None => self.read_block(place)?,
         };
         if block.level() != level {
             let reason = format!("a block of level {level} expected, {} found", block.level());
             return Err(Error::corrupt(&self.path, place.position, reason));
         }
+        Ok(block)
+    }
+
+    fn read_block(&self, place: BlockPlace) -> Result<Arc<RunBlock>> {
+        // Places come from decoding, which bounds their length.
+        let mut bytes = vec![0; place.bytes as usize];
+        self.files.file()?.read_exact_at(&mut bytes, place.position)?;
+        let block =
+            RunBlock::decode(bytes, place.position).map_err(self.malformed(place.position))?;
+        let block = Arc::new(block);
+        self.cache.insert(self.owner, place.position, Cached::Block(Arc::clone(&block)));
         Ok(block)
     }
 

@@ -78,6 +78,9 @@ pub(crate) struct RunCursor {
     path: Vec<(Arc<RunBlock>, usize)>,
     leaf: Option<(Arc<RunBlock>, usize)>,
     group: Group,
+    /// The last key of the group before, which the next one must lie beyond. Without this a run
+    /// with a false index could lead a walk in circles.
+    edge: Vec<u8>,
     /// Entry of the group where the walk stands; `None` is nowhere.
     at: Option<usize>,
 }
@@ -85,7 +88,15 @@ pub(crate) struct RunCursor {
 impl RunCursor {
     /// A walk that stands nowhere until it is sought.
     pub(crate) fn new(run: Arc<Run>, direction: Direction) -> Self {
-        Self { run, direction, path: Vec::new(), leaf: None, group: Group::default(), at: None }
+        Self {
+            run,
+            direction,
+            path: Vec::new(),
+            leaf: None,
+            group: Group::default(),
+            edge: Vec::new(),
+            at: None,
+        }
     }
 
     /// Where the walk stands.
@@ -175,6 +186,7 @@ impl RunCursor {
         self.group
             .unpack(&block, restart, self.run.segment())
             .map_err(|malformed| malformed.in_file(self.run.path(), block.position()))?;
+        debug_assert!(!self.group.entries.is_empty(), "a block has no restart point without entry");
         self.leaf = Some((block, restart));
         Ok(())
     }
@@ -189,6 +201,27 @@ impl RunCursor {
     /// Goes to the next group, in the same block or in the next one.
     fn next_group(&mut self) -> Result<()> {
         let Some((block, restart)) = self.leaf.take() else { return Ok(()) };
+        self.edge.clear();
+        self.edge.extend_from_slice(self.group.key(match self.direction {
+            Direction::Forward => self.group.entries.len() - 1,
+            Direction::Backward => 0,
+        }));
+        self.unpack_next(block, restart)?;
+        let Some((block, _)) = &self.leaf else { return Ok(()) };
+        let first = self.group.key(match self.direction {
+            Direction::Forward => 0,
+            Direction::Backward => self.group.entries.len() - 1,
+        });
+        if !self.direction.reaches(first, Bound::Excluded(&self.edge)) {
+            let reason = "the keys of a block are out of order with those before";
+            let error = Error::corrupt(self.run.path(), block.position(), reason);
+            self.leaf = None;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn unpack_next(&mut self, block: Arc<RunBlock>, restart: usize) -> Result<()> {
         if let Some(next) = self.step(restart, block.restarts()) {
             return self.unpack(block, next);
         }

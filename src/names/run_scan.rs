@@ -53,7 +53,6 @@ impl<'r> RunScan<'r> {
     }
 
     /// The next sort key and what is said of it. After an error the scan is at an end.
-    #[expect(clippy::should_implement_trait, reason = "it lends the key, an iterator cannot")]
     pub(crate) fn next(&mut self) -> Result<Option<(&[u8], Mention)>> {
         let step = self.step();
         if step.is_err() {
@@ -73,26 +72,23 @@ impl<'r> RunScan<'r> {
                 continue;
             };
             let fail = self.run.malformed(block.position());
-            match self.walk.step(block).map_err(&fail)? {
-                Some((is_restart, mut fields)) => {
-                    let mention = decoder.decode(is_restart, &mut fields).map_err(&fail)?;
-                    self.walk.end_payload(&fields);
-                    if self.is_first_of_block && self.walk.key() <= self.last_key.as_slice() {
-                        let reason = "the keys of a block are not above those of the one before";
-                        return Err(Error::corrupt(self.run.path(), block.position(), reason));
-                    }
-                    self.is_first_of_block = false;
-                    self.seen.count(&mention);
-                    return Ok(Some(mention));
+            let Some((is_restart, mut fields)) = self.walk.step(block).map_err(&fail)? else {
+                self.last_key.clear();
+                self.last_key.extend_from_slice(self.walk.key());
+                if let Some((block, _)) = self.block.take() {
+                    self.spare = block.into_bytes();
                 }
-                None => {
-                    self.last_key.clear();
-                    self.last_key.extend_from_slice(self.walk.key());
-                    if let Some((block, _)) = self.block.take() {
-                        self.spare = block.into_bytes();
-                    }
-                }
+                continue;
+            };
+            let mention = decoder.decode(is_restart, &mut fields).map_err(&fail)?;
+            self.walk.end_payload(&fields);
+            if self.is_first_of_block && self.walk.key() <= self.last_key.as_slice() {
+                let reason = "the keys of a block are not above those of the one before";
+                return Err(Error::corrupt(self.run.path(), block.position(), reason));
             }
+            self.is_first_of_block = false;
+            self.seen.count(&mention);
+            return Ok(Some(mention));
         }
     }
 

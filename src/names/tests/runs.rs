@@ -29,7 +29,9 @@ fn check(mentions: &Mentions, probes: &[Vec<u8>]) {
     assert_eq!(scan.next().unwrap(), None);
     drop(scan);
     let mut expected = RunSummary::EMPTY;
-    mentions.values().for_each(|mention| expected.count(mention));
+    for mention in mentions.values() {
+        expected.count(mention);
+    }
     assert_eq!(*run.summary(), expected);
     let run = Arc::new(run);
     let all = [Bound::Unbounded];
