@@ -116,6 +116,8 @@ impl Disk {
         let file = options
             .clone()
             .custom_flags(flags.bits())
+            // Modes stored within must not be undone by what the files themselves allow.
+            .mode(0o600)
             .open(path)
             .map_err(|source| Error::io(action, path, source))?;
         let metadata = file.metadata().map_err(|source| Error::io("stat", path, source))?;
@@ -206,6 +208,16 @@ impl Disk {
         fs::remove_dir(path).map_err(|source| Error::io("remove", path, source))
     }
 
+    /// Removes a directory and everything in it, never following symbolic links. A missing one is
+    /// fine.
+    pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        self.step(Operation::Unlink, "remove", path)?;
+        match fs::remove_dir_all(path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|source| Error::io("remove", path, source)),
+        }
+    }
+
     /// Creates a directory and its missing parents. An existing one is fine.
     pub fn create_dir_all(&self, path: &Path) -> Result<()> {
         self.step(Operation::Open, "create", path)?;
@@ -217,8 +229,10 @@ impl Disk {
         self.step(Operation::Read, "look for", path)?;
         match fs::symlink_metadata(path) {
             Ok(_) => Ok(true),
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(Error::io("look for", path, source)),
+            Err(source) => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
+                _ => Err(Error::io("look for", path, source)),
+            },
         }
     }
 

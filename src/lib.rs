@@ -1,15 +1,22 @@
 //! littfs: files that are written once and expire.
-#![doc = ""]
 
 pub mod clock;
+pub mod config;
+pub mod db;
 pub mod disk;
 mod error;
 mod format;
-mod segment;
 mod keymap;
 mod names;
+mod roots;
+mod segment;
+pub mod table;
 
+pub use crate::db::{Db, OpenOptions, Space};
 pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};
 pub use crate::format::entry::Entry;
 pub use crate::format::location::{Location, SegmentNumber, ValueId};
+pub use crate::table::{
+    Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,
+};

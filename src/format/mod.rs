@@ -15,16 +15,18 @@ pub(crate) mod keymap_page;
 pub(crate) mod location;
 pub(crate) mod log_record;
 pub(crate) mod record;
-pub(crate) mod segment_metadata;
-pub(crate) mod size_class;
+pub(crate) mod root_file;
 pub(crate) mod run_block;
 pub(crate) mod run_bloom;
 pub(crate) mod run_entry;
 pub(crate) mod run_footer;
 pub(crate) mod run_header;
 pub(crate) mod run_index;
+pub(crate) mod segment_metadata;
+pub(crate) mod size_class;
 pub(crate) mod sort_key;
 pub(crate) mod table_file;
+pub(crate) mod text;
 
 use std::path::Path;
 

@@ -178,6 +178,35 @@ impl RecordHeader {
         Ok((header, key))
     }
 
+    /// The header with the name and attributes of `entry`. Of `start`, which a crash may have left
+    /// half rewritten, only key capacity and value CRC are used: they are the same before and
+    /// after.
+    pub(crate) fn rebuilt(start: &[u8], key: &[u8], entry: &Entry) -> Result<Self, Malformed> {
+        let (Some(end), Some(value_crc)) = (peek_bytes(start), peek_value_crc(start)) else {
+            return Err(Malformed::damaged(0, "no record starts here"));
+        };
+        let capacity = end - HEADER_BYTES;
+        let (Ok(key_bytes), Ok(key_capacity)) = (u16::try_from(key.len()), u16::try_from(capacity))
+        else {
+            return Err(Malformed::damaged(12, "key capacity is out of range"));
+        };
+        let header = Self {
+            key_bytes,
+            key_capacity,
+            value_bytes: entry.value_bytes,
+            written_at_ns: entry.written_at_ns,
+            id: entry.id,
+            attributes: entry.attributes,
+            value_crc,
+            dedicated: entry.dedicated,
+            dead: false,
+        };
+        if key.len() > capacity || header.record_bytes() != u64::from(entry.record_bytes) {
+            return Err(Malformed::damaged(12, "the record does not have the room of its entry"));
+        }
+        Ok(header)
+    }
+
     /// The entry of the record at `location`.
     pub(crate) fn entry(&self, location: Location) -> Result<Entry, Malformed> {
         let record_bytes = u32::try_from(self.record_bytes())

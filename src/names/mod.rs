@@ -20,9 +20,17 @@ mod tests;
 
 use std::ops::Bound;
 
+pub(crate) use self::cache::BlockCache;
+pub(crate) use self::folder::FolderListing;
+pub(crate) use self::iter::Keys;
+pub(crate) use self::memtable::{Memtable, MemtableCursor};
+pub(crate) use self::merge::{Choice, Layer};
+pub(crate) use self::run::Run;
+pub(crate) use self::run_writer::RunWriter;
+
 /// Which way a walk goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// From small keys to large ones.
     Forward,
     /// From large keys to small ones.

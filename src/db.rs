@@ -1,0 +1,357 @@
+//! A database: many tables over the same roots, opened and closed together.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::format::attributes::Attributes;
+use crate::names::BlockCache;
+use crate::roots::{Roots, RootsOptions};
+use crate::segment::descriptors::Descriptors;
+use crate::table::{Context, NewTable, Table, TableSettings, Threads};
+
+/// A table's folder is renamed to this and its id before it is removed.
+const DROPPED_PREFIX: &str = ".dropped-";
+
+/// How a database is opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// The root directories, all of them, in any order.
+    pub roots: Vec<PathBuf>,
+    /// Refuse every change and create nothing.
+    pub read_only: bool,
+    /// Open although a root is missing; its values then cannot be read.
+    pub degraded: bool,
+    /// Create the database where the roots are empty or missing, and let new roots join.
+    pub create: bool,
+    /// Limits and sizes.
+    pub config: Config,
+    /// The time.
+    pub clock: Clock,
+    /// The way to the file system.
+    pub disk: Disk,
+}
+
+/// Room on the drives of all roots, in bytes. Roots on one drive count once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Size of the drives.
+    pub total: u64,
+    /// What is free on them.
+    pub free: u64,
+    /// What can still be stored: what is free, less the reserve.
+    pub available: u64,
+}
+
+/// An open database. Clones share it; the last one to go closes it.
+#[derive(Clone, Debug)]
+pub struct Db(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    context: Arc<Context>,
+    tables: RwLock<BTreeMap<String, OpenTable>>,
+    is_closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct OpenTable {
+    table: Arc<Table>,
+    threads: Threads,
+}
+
+impl Db {
+    /// Opens a database, or makes one.
+    pub fn open(options: OpenOptions) -> Result<Self> {
+        let roots_options = RootsOptions {
+            create: options.create,
+            degraded: options.degraded,
+            read_only: options.read_only,
+            reserve_bytes: options.config.reserve_bytes,
+        };
+        let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
+        let cache_bytes = usize::try_from(options.config.cache_bytes).unwrap_or(usize::MAX);
+        let context = Arc::new(Context {
+            disk: options.disk,
+            clock: options.clock,
+            roots,
+            descriptors: Arc::new(Descriptors::new(options.config.descriptors_max)),
+            run_cache: Arc::new(BlockCache::new(cache_bytes)),
+            pending_bytes: AtomicU64::new(0),
+            read_only: options.read_only,
+            config: options.config,
+        });
+        if !context.read_only {
+            finish_drops(&context)?;
+        }
+        let db = Self(Arc::new(Inner {
+            context,
+            tables: RwLock::default(),
+            is_closed: AtomicBool::new(false),
+        }));
+        for name in table_names(&db.0.context)? {
+            let table = Table::open(&db.0.context, &name)?;
+            db.show(&mut db.0.tables.write(), table)?;
+        }
+        Ok(db)
+    }
+
+    /// Starts the threads of a table and shows it.
+    fn show(&self, tables: &mut BTreeMap<String, OpenTable>, table: Arc<Table>) -> Result<()> {
+        if let Some(other) = tables.values().find(|other| other.table.number() == table.number()) {
+            let (first, second) = (other.table.name(), table.name());
+            let reason = format!(
+                "tables {first:?} and {second:?} are the same table twice; remove the copy"
+            );
+            return Err(Error::Root { root: self.roots().swap_remove(0), reason });
+        }
+        let threads = Threads::start(&table)?;
+        tables.insert(table.name().to_owned(), OpenTable { table, threads });
+        Ok(())
+    }
+
+    /// Makes a table. Mode, owner and times of its folder come from `attributes`.
+    pub fn create_table(
+        &self,
+        name: &str,
+        settings: TableSettings,
+        attributes: Attributes,
+    ) -> Result<Arc<Table>> {
+        self.check_writable()?;
+        check_table_name(name)?;
+        settings.check()?;
+        let mut tables = self.0.tables.write();
+        if tables.contains_key(name) {
+            return Err(Error::TableExists { name: name.to_owned() });
+        }
+        let context = &self.0.context;
+        let new = NewTable {
+            number: context.roots.take_table_number()?,
+            id: random()?,
+            salt: random()?,
+            settings,
+            attributes,
+        };
+        Table::create(context, name, &new)?;
+        let table = Table::open(context, name)?;
+        self.show(&mut tables, Arc::clone(&table))?;
+        Ok(table)
+    }
+
+    /// The table of this name.
+    pub fn table(&self, name: &str) -> Result<Arc<Table>> {
+        self.check_open()?;
+        let tables = self.0.tables.read();
+        let found = tables.get(name).map(|open| Arc::clone(&open.table));
+        found.ok_or_else(|| Error::NoSuchTable { name: name.to_owned() })
+    }
+
+    /// The table of this number.
+    #[must_use]
+    pub fn table_by_number(&self, number: u16) -> Option<Arc<Table>> {
+        let tables = self.0.tables.read();
+        let found = tables.values().find(|open| open.table.number() == number);
+        found.map(|open| Arc::clone(&open.table))
+    }
+
+    /// All tables, in byte order of their names.
+    #[must_use]
+    pub fn tables(&self) -> Vec<Arc<Table>> {
+        self.0.tables.read().values().map(|open| Arc::clone(&open.table)).collect()
+    }
+
+    /// Drops a table and everything in it. Values that are open for reading can be read on.
+    pub fn drop_table(&self, name: &str) -> Result<()> {
+        self.check_writable()?;
+        let mut tables = self.0.tables.write();
+        let Some(open) = tables.remove(name) else {
+            return Err(Error::NoSuchTable { name: name.to_owned() });
+        };
+        open.table.abandon();
+        open.threads.stop(&open.table);
+        // What is in memory of it goes with the last handle; its folders go now.
+        drop(tables);
+        remove_table_dirs(&self.0.context, name, &open.table.id_hex())
+    }
+
+    /// Drops a table that holds nothing live.
+    pub fn remove_table(&self, name: &str) -> Result<()> {
+        let table = self.table(name)?;
+        self.check_writable()?;
+        if !table.abandon_if_empty()? {
+            return Err(Error::TableNotEmpty { name: name.to_owned() });
+        }
+        self.drop_table(name)
+    }
+
+    /// Returns when everything stored before the call survives a power cut.
+    pub fn flush(&self) -> Result<()> {
+        self.check_open()?;
+        let results: Vec<Result<()>> = self.tables().iter().map(|table| table.flush()).collect();
+        results.into_iter().collect()
+    }
+
+    /// Does now what background threads do in their own time: seals closed segments, drops expired
+    /// ones, mends keymaps.
+    pub fn upkeep(&self) -> Result<()> {
+        self.check_open()?;
+        self.tables().iter().try_for_each(|table| table.upkeep())
+    }
+
+    /// Makes everything durable, ends background work and gives the roots back. Every table is
+    /// closed, whatever happens to the others; the first failure is returned.
+    pub fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+
+    /// Room on the drives.
+    pub fn space(&self) -> Result<Space> {
+        self.check_open()?;
+        let space = self.0.context.roots.space();
+        Ok(Space { total: space.total, free: space.free, available: space.available })
+    }
+
+    /// The clock that expiry goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.context.clock
+    }
+
+    /// The limits and sizes it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.context.config
+    }
+
+    /// Whether every change is refused.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.context.read_only
+    }
+
+    /// The root directories.
+    #[must_use]
+    pub fn roots(&self) -> Vec<PathBuf> {
+        self.0.context.roots.paths()
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.0.context
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.0.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.is_read_only() { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<()> {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let tables = std::mem::take(&mut *self.tables.write());
+        let mut result = Ok(());
+        for open in tables.into_values() {
+            open.threads.stop(&open.table);
+            result = result.and(open.table.close());
+        }
+        self.context.roots.release();
+        result
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            log::error!("closing the database: {error}");
+        }
+    }
+}
+
+/// Table names: `[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}`.
+fn check_table_name(name: &str) -> Result<()> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_good =
+        (1..=128).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('.');
+    if is_good { Ok(()) } else { Err(Error::InvalidTableName { name: name.to_owned() }) }
+}
+
+fn random() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::io("read random bytes from", Path::new("getrandom(2)"), error.into())
+    })?;
+    Ok(bytes)
+}
+
+/// The tables that are in any of the roots.
+fn table_names(context: &Context) -> Result<Vec<String>> {
+    let mut names = HashSet::new();
+    for root in context.roots.paths() {
+        for name in context.disk.list(&root)? {
+            if let Some(name) = name.to_str()
+                && check_table_name(name).is_ok()
+                && Table::is_table_dir(context, &root.join(name))?
+            {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Renames the folders of a table out of the way in every root, durably, then removes them. From
+/// the first rename on the table is gone, whatever a crash leaves.
+fn remove_table_dirs(context: &Context, name: &str, id: &str) -> Result<()> {
+    let disk = &context.disk;
+    let roots = context.roots.paths();
+    let dropped = format!("{DROPPED_PREFIX}{id}");
+    for root in &roots {
+        if disk.exists(&root.join(name))? {
+            disk.rename(&root.join(name), &root.join(&dropped))?;
+            disk.sync_dir(root)?;
+        }
+    }
+    roots.iter().try_for_each(|root| disk.remove_tree(&root.join(&dropped)))
+}
+
+/// Finishes dropping tables where a crash came in between.
+fn finish_drops(context: &Context) -> Result<()> {
+    let mut dropped = HashSet::new();
+    for root in context.roots.paths() {
+        for name in context.disk.list(&root)? {
+            if let Some(id) = name.to_str().and_then(|name| name.strip_prefix(DROPPED_PREFIX)) {
+                dropped.insert(id.to_owned());
+            }
+        }
+    }
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    for name in table_names(context)? {
+        let ids = Table::ids_on_disk(context, &name);
+        if let Some(id) = ids.into_iter().find(|id| dropped.contains(id)) {
+            remove_table_dirs(context, &name, &id)?;
+        }
+    }
+    for root in context.roots.paths() {
+        for id in &dropped {
+            context.disk.remove_tree(&root.join(format!("{DROPPED_PREFIX}{id}")))?;
+        }
+    }
+    Ok(())
+}

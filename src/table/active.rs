@@ -1,0 +1,362 @@
+//! A segment that is not sealed yet: its shards, its key log and the memtable over them.
+//!
+//! It takes writes until its gate is closed; from then on it is only read, until the sealer has
+//! turned it into a [`super::sealed::SealedSegment`].
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::settings::Usage;
+use crate::disk::DiskFile;
+use crate::error::Result;
+use crate::format::attributes::Kind;
+use crate::format::entry::{Entry, Mention};
+use crate::format::key_hash::{KeyHash, Salt};
+use crate::format::location::{Location, SegmentNumber};
+use crate::format::log_record::{self, LogHeader};
+use crate::format::record::RecordHeader;
+use crate::format::segment_metadata::SegmentMetadata;
+use crate::names::Memtable;
+use crate::segment::files::{SegmentDirs, keys_name, metadata_name, values_name};
+use crate::segment::key_log::KeyLog;
+use crate::segment::packed::PackedShard;
+
+/// Records up to this length are put together in one buffer; longer ones are written from where
+/// their parts are.
+const COPIED_BYTES_MAX: usize = 32 * 1024;
+
+/// What is to be done to a record's header when the segment is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    /// Its name or attributes changed: write them.
+    Rewrite,
+    /// It was removed or taken the place of: mark it dead.
+    Bury,
+}
+
+/// The bytes of a new record.
+pub(crate) struct NewRecord<'a> {
+    pub(crate) header: RecordHeader,
+    pub(crate) key: &'a [u8],
+    /// The value, unless it is in a dedicated shard.
+    pub(crate) value: &'a [u8],
+    /// The encoded block checksums, if the value has them.
+    pub(crate) checksums: &'a [u8],
+}
+
+/// What happens to a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'a> {
+    pub(crate) hash: KeyHash,
+    pub(crate) key: &'a [u8],
+    pub(crate) mention: Mention,
+    /// Bytes of the value in an earlier segment that goes away with it.
+    pub(crate) superseded_bytes: u64,
+}
+
+impl<'a> Change<'a> {
+    /// The name stands for this entry from now on.
+    pub(crate) fn put(hash: KeyHash, key: &'a [u8], entry: Entry) -> Self {
+        let superseded_bytes = entry.value_bytes;
+        Self { hash, key, mention: Mention::Put(entry), superseded_bytes }
+    }
+
+    /// The name of this entry is taken away.
+    pub(crate) fn remove(
+        hash: KeyHash,
+        key: &'a [u8],
+        entry: &Entry,
+        active: SegmentNumber,
+    ) -> Self {
+        let own = entry.location.segment == active;
+        let supersedes = if own { entry.supersedes } else { Some(entry.location) };
+        let mention = Mention::Removed { supersedes };
+        Self { hash, key, mention, superseded_bytes: entry.value_bytes }
+    }
+}
+
+/// Running counts of an unsealed segment.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    files: AtomicU64,
+    bytes: AtomicU64,
+    superseded_keys: AtomicU64,
+    superseded_bytes: AtomicU64,
+}
+
+/// An unsealed segment.
+#[derive(Debug)]
+pub(crate) struct ActiveSegment {
+    pub(crate) number: SegmentNumber,
+    pub(crate) opened_at_ns: u64,
+    pub(crate) metadata: SegmentMetadata,
+    /// Path of `N.metadata`.
+    pub(crate) metadata_path: PathBuf,
+    /// Path of `N.keys`.
+    pub(crate) keys_path: PathBuf,
+    pub(crate) shards: Vec<PackedShard>,
+    /// Root of each packed shard.
+    pub(crate) shard_roots: Vec<usize>,
+    pub(crate) log: KeyLog,
+    pub(crate) memtable: Arc<Memtable>,
+    /// Held for reading over each write; `true` once closed for writes.
+    pub(crate) gate: RwLock<bool>,
+    pub(crate) last_written_ns: AtomicU64,
+    pub(crate) record_bytes: AtomicU64,
+    pub(crate) next_dedicated: AtomicU32,
+    pub(crate) unsettled: Mutex<HashMap<Location, Settlement>>,
+    counts: Counts,
+    unsynced_dedicated: Mutex<Vec<Arc<DiskFile>>>,
+    /// Locked over a whole sync.
+    sync_io: Mutex<()>,
+    names_unsynced: AtomicBool,
+}
+
+impl ActiveSegment {
+    /// Creates the files of a new segment: shard M in the root `shard_roots[M]`, keys and metadata
+    /// in `keys_root`. The metadata comes last and durable, so that a segment exists exactly when
+    /// its metadata does.
+    pub(crate) fn create(
+        dirs: &SegmentDirs,
+        metadata: SegmentMetadata,
+        keys_root: usize,
+        shard_roots: Vec<usize>,
+    ) -> Result<Self> {
+        let number = metadata.segment;
+        let disk = dirs.disk();
+        let path = |root: usize, name: String| {
+            dirs.dir(root).map(|dir| dir.join(name)).unwrap_or_default()
+        };
+        let mut shards = Vec::with_capacity(shard_roots.len());
+        for (shard, root) in (0..).zip(&shard_roots) {
+            let file = disk.create_new(&path(*root, values_name(number, shard)))?;
+            shards.push(PackedShard::new(Arc::new(file))?);
+        }
+        let keys_path = path(keys_root, keys_name(number));
+        let file = Arc::new(disk.create_new(&keys_path)?);
+        let header = LogHeader {
+            table_id: metadata.table_id,
+            segment: number,
+            opened_at_ns: metadata.opened_at_ns,
+        };
+        let log = KeyLog::create(Arc::clone(&file), &header)?;
+        file.sync_all()?;
+        dirs.sync()?;
+        let metadata_path = path(keys_root, metadata_name(number));
+        disk.write_atomically(&metadata_path, &metadata.encode())?;
+        Ok(Self::assemble(metadata, metadata_path, keys_path, shards, shard_roots, log))
+    }
+
+    /// An unsealed segment of these parts, with nothing in its memtable yet.
+    pub(crate) fn assemble(
+        metadata: SegmentMetadata,
+        metadata_path: PathBuf,
+        keys_path: PathBuf,
+        shards: Vec<PackedShard>,
+        shard_roots: Vec<usize>,
+        log: KeyLog,
+    ) -> Self {
+        // Dedicated shards are numbered from the packed shard count upwards.
+        let first_dedicated = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+        Self {
+            number: metadata.segment,
+            opened_at_ns: metadata.opened_at_ns,
+            metadata,
+            metadata_path,
+            keys_path,
+            shards,
+            shard_roots,
+            log,
+            memtable: Arc::new(Memtable::new()),
+            gate: RwLock::new(false),
+            last_written_ns: AtomicU64::new(0),
+            record_bytes: AtomicU64::new(0),
+            next_dedicated: AtomicU32::new(first_dedicated),
+            unsettled: Mutex::new(HashMap::new()),
+            counts: Counts::default(),
+            unsynced_dedicated: Mutex::new(Vec::new()),
+            sync_io: Mutex::new(()),
+            names_unsynced: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn salt(&self) -> Salt {
+        self.metadata.salt
+    }
+
+    /// Writes a record into the shard that its key's hash chooses.
+    pub(crate) fn append(&self, hash: KeyHash, record: &NewRecord<'_>) -> Result<Entry> {
+        let shard = hash.part_of(self.shards.len());
+        let record_bytes = record.header.record_bytes();
+        let mut buffer = Vec::with_capacity(record_buffer_bytes(record, record_bytes));
+        record.header.encode(record.key, &mut buffer);
+        let body_bytes = buffer.len() + record.value.len() + record.checksums.len();
+        let padding = &[0; 8][..body_bytes.next_multiple_of(8) - body_bytes];
+        let offset = if buffer.capacity() as u64 >= record_bytes {
+            buffer.extend_from_slice(record.value);
+            buffer.extend_from_slice(record.checksums);
+            buffer.extend_from_slice(padding);
+            self.shards[shard].append(&[&buffer])?
+        } else {
+            self.shards[shard].append(&[&buffer, record.value, record.checksums, padding])?
+        };
+        self.record_bytes.fetch_add(record_bytes, Ordering::Relaxed);
+        // There are at most 255 packed shards.
+        let shard = u8::try_from(shard).unwrap_or(u8::MAX);
+        let location = Location { segment: self.number, shard, offset };
+        record.header.entry(location).map_err(|malformed| {
+            malformed.in_file(self.shards[usize::from(shard)].file().path(), offset)
+        })
+    }
+
+    /// Logs what happened to one name, then shows it.
+    pub(crate) fn mention(&self, change: &Change<'_>) -> Result<()> {
+        let mut record = Vec::with_capacity(log_record::mention_bytes_max(change.key.len()));
+        log_record::encode_mention(change.key, &change.mention, &mut record);
+        self.log.append(&record)?;
+        self.show(change, false);
+        Ok(())
+    }
+
+    /// Logs what happened to several names at once, then shows it.
+    pub(crate) fn mention_all(&self, changes: &[Change<'_>]) -> Result<()> {
+        let mut record = Vec::new();
+        let pairs = changes.iter().map(|change| (change.key, &change.mention));
+        log_record::encode_batch(pairs, &mut record);
+        self.log.append(&record)?;
+        changes.iter().for_each(|change| self.show(change, true));
+        Ok(())
+    }
+
+    /// Puts a logged change into the memtable, and notes what becomes of the records concerned.
+    /// Only within a batch can a record come under another name.
+    pub(crate) fn show(&self, change: &Change<'_>, in_batch: bool) {
+        if let Mention::Put(entry) = &change.mention {
+            self.last_written_ns.fetch_max(entry.written_at_ns, Ordering::AcqRel);
+        }
+        let previous = self.memtable.put(change.hash, change.key, change.mention);
+        self.count(change, previous.as_ref());
+        let before = previous.and_then(|mention| self.own_record(&mention));
+        let now = self.own_record(&change.mention);
+        if before.is_none() && (now.is_none() || !in_batch) {
+            return;
+        }
+        let mut unsettled = self.unsettled.lock();
+        if let Some(location) = before.filter(|location| Some(*location) != now) {
+            unsettled.insert(location, Settlement::Bury);
+        }
+        if let Some(location) = now
+            && (before == now || unsettled.contains_key(&location))
+        {
+            unsettled.insert(location, Settlement::Rewrite);
+        }
+    }
+
+    fn count(&self, change: &Change<'_>, previous: Option<&Mention>) {
+        let counts = &self.counts;
+        if let Some(Mention::Put(entry)) = previous.filter(|mention| is_value(mention)) {
+            counts.files.fetch_sub(1, Ordering::Relaxed);
+            counts.bytes.fetch_sub(entry.value_bytes, Ordering::Relaxed);
+        }
+        if let Mention::Put(entry) = &change.mention
+            && is_value(&change.mention)
+        {
+            counts.files.fetch_add(1, Ordering::Relaxed);
+            counts.bytes.fetch_add(entry.value_bytes, Ordering::Relaxed);
+        }
+        let is_folder = change.key.ends_with(b"/");
+        let first =
+            supersedes(&change.mention).is_some() && previous.and_then(supersedes).is_none();
+        if first && !is_folder {
+            counts.superseded_keys.fetch_add(1, Ordering::Relaxed);
+            counts.superseded_bytes.fetch_add(change.superseded_bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// What it holds, and what of earlier segments it took the place of or removed.
+    pub(crate) fn usage(&self) -> (Usage, Usage) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let counts = &self.counts;
+        let put = Usage { keys: read(&counts.files), bytes: read(&counts.bytes), segments: 1 };
+        let superseded = Usage {
+            keys: read(&counts.superseded_keys),
+            bytes: read(&counts.superseded_bytes),
+            segments: 0,
+        };
+        (put, superseded)
+    }
+
+    fn own_record(&self, mention: &Mention) -> Option<Location> {
+        match mention {
+            Mention::Put(entry) if entry.location.segment == self.number => Some(entry.location),
+            _ => None,
+        }
+    }
+
+    /// The next free number for a dedicated shard.
+    pub(crate) fn reserve_dedicated(&self) -> u32 {
+        self.next_dedicated.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Notes a dedicated shard whose bytes and name are to be made durable by the next sync.
+    pub(crate) fn note_dedicated(&self, file: Arc<DiskFile>) {
+        self.unsynced_dedicated.lock().push(file);
+        self.names_unsynced.store(true, Ordering::Release);
+    }
+
+    /// Makes everything logged before the call durable: values first, then the log.
+    pub(crate) fn sync(&self, dirs: &SegmentDirs) -> Result<()> {
+        let _one_at_a_time = self.sync_io.lock();
+        if !self.log.is_dirty() {
+            return Ok(());
+        }
+        let log_bytes = self.log.bytes();
+        self.sync_values(dirs)?;
+        self.log.sync(log_bytes)
+    }
+
+    /// Makes all values, and the names of dedicated shards, durable.
+    pub(crate) fn sync_values(&self, dirs: &SegmentDirs) -> Result<()> {
+        self.shards.iter().try_for_each(PackedShard::sync)?;
+        let dedicated = std::mem::take(&mut *self.unsynced_dedicated.lock());
+        dedicated.iter().try_for_each(|file| file.sync_all())?;
+        if self.names_unsynced.swap(false, Ordering::AcqRel) {
+            dirs.sync()?;
+        }
+        Ok(())
+    }
+
+    /// How many names it mentions.
+    pub(crate) fn key_count(&self) -> u64 {
+        self.memtable.len() as u64
+    }
+
+    /// When a value was last stored in it, ns since the epoch; its opening when none was.
+    pub(crate) fn last_written_ns(&self) -> u64 {
+        self.last_written_ns.load(Ordering::Acquire).max(self.opened_at_ns)
+    }
+}
+
+fn record_buffer_bytes(record: &NewRecord<'_>, record_bytes: u64) -> usize {
+    match usize::try_from(record_bytes) {
+        Ok(bytes) if bytes <= COPIED_BYTES_MAX => bytes,
+        _ => usize::try_from(record.header.body_offset()).unwrap_or(0),
+    }
+}
+
+/// The record in an earlier segment that a mention takes the place of or removes.
+pub(crate) fn supersedes(mention: &Mention) -> Option<Location> {
+    match mention {
+        Mention::Put(entry) => entry.supersedes,
+        Mention::Removed { supersedes } => *supersedes,
+    }
+}
+
+/// Whether a mention shows a file or link, which count as keys; folders do not.
+pub(crate) fn is_value(mention: &Mention) -> bool {
+    matches!(mention, Mention::Put(entry) if entry.kind() != Kind::Folder)
+}

@@ -1,0 +1,25 @@
+//! What all tables of a database share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::names::BlockCache;
+use crate::roots::Roots;
+use crate::segment::descriptors::Descriptors;
+
+/// Limits, drives and caches of one open database.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) disk: Disk,
+    pub(crate) clock: Clock,
+    pub(crate) config: Config,
+    pub(crate) roots: Roots,
+    pub(crate) descriptors: Arc<Descriptors>,
+    pub(crate) run_cache: Arc<BlockCache>,
+    /// Bytes that pending values of all tables hold in memory.
+    pub(crate) pending_bytes: AtomicU64,
+    pub(crate) read_only: bool,
+}

@@ -1,0 +1,113 @@
+//! Expiry: whole segments, by unlinking a handful of files.
+//!
+//! Readers never see a value whose time is up; that is decided for each entry when it is looked
+//! at. Here the space comes back: when the newest value of the oldest segment has expired, the
+//! mark below which nothing lives is moved, durably, and only then the files are unlinked. Nothing
+//! is done per key: slots of the keymap that name a segment below the mark are free space.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Table;
+use super::active::ActiveSegment;
+use super::settings::NEVER_NS;
+use super::view::View;
+use crate::error::Result;
+use crate::format::location::SegmentNumber;
+
+impl Table {
+    /// Whether everything stored up to this instant has expired.
+    pub(super) fn is_past(&self, written_at_ns: u64) -> bool {
+        let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
+        ttl_ns != NEVER_NS && written_at_ns.saturating_add(ttl_ns) <= self.context.clock.now_ns()
+    }
+
+    /// Drops every segment at the old end of the table whose values have all expired.
+    pub(super) fn expire(&self) -> Result<()> {
+        let view = self.view.load_full();
+        let last = view
+            .sealed
+            .values()
+            .take_while(|segment| self.is_past(segment.summary.last_written_at_ns))
+            .last();
+        if let Some(last) = last {
+            self.drop_up_to(last.number)?;
+        }
+        self.close_expired()
+    }
+
+    /// Closes the active segment when all of it has expired or it is old; the sealer does the
+    /// rest.
+    fn close_expired(&self) -> Result<()> {
+        let view = self.view.load_full();
+        let Some(active) = view.active.as_ref().filter(|active| active.key_count() > 0) else {
+            return Ok(());
+        };
+        let now_ns = self.context.clock.now_ns();
+        let is_old = self.closes_at_ns(active).is_some_and(|at_ns| at_ns <= now_ns);
+        if is_old || self.is_past(active.last_written_ns()) {
+            self.rotate(active)?;
+        }
+        Ok(())
+    }
+
+    /// Drops a closed segment instead of sealing it, when nothing older is left; tells whether.
+    pub(super) fn drop_unsealed(&self, segment: &ActiveSegment) -> Result<bool> {
+        let is_lowest = self.view.load().sealed.keys().all(|number| *number > segment.number);
+        if is_lowest {
+            self.drop_up_to(segment.number)?;
+        }
+        Ok(is_lowest)
+    }
+
+    /// Moves the mark behind `last`, then removes what is below it.
+    fn drop_up_to(&self, last: SegmentNumber) -> Result<()> {
+        let lowest = last.0.saturating_add(1);
+        let next_value_id = self.next_value_id.load(Ordering::Acquire);
+        self.change_settings(|file| {
+            file.lowest_segment = file.lowest_segment.max(lowest);
+            file.next_value_id = file.next_value_id.max(next_value_id);
+        })?;
+        {
+            let _change = self.change.lock();
+            let mut changed = View::clone(&self.view.load());
+            changed.sealing.retain(|segment| segment.number > last);
+            changed.unindexed.retain(|segment| segment.number > last);
+            Arc::make_mut(&mut changed.sealed).retain(|number, _| *number > last);
+            self.lowest_live.fetch_max(lowest, Ordering::AcqRel);
+            self.view.store(Arc::new(changed));
+        }
+        self.signals.note_sealed();
+        self.context.descriptors.forget(self.number, |segment| segment <= last);
+        self.unlink_below(SegmentNumber(lowest))
+    }
+
+    /// Unlinks every file of a segment below the mark. What cannot be unlinked now is tried again
+    /// when the table is opened.
+    pub(super) fn unlink_below(&self, lowest: SegmentNumber) -> Result<()> {
+        for (file, _, path) in self.dirs.list()?.files {
+            if file.segment().is_some_and(|segment| segment < lowest)
+                && let Err(error) = self.context.disk.unlink(&path)
+            {
+                log::warn!("table {}: an expired file stays: {error}", self.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// When upkeep has something to do next, ns since the epoch: the active segment to be closed,
+    /// or the oldest segment to be dropped.
+    pub(super) fn upkeep_at_ns(&self) -> Option<u64> {
+        let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
+        if ttl_ns == NEVER_NS {
+            return None;
+        }
+        let view = self.view.load();
+        let oldest = view.sealed.values().next().map(|sealed| sealed.summary.last_written_at_ns);
+        let active = view.active.as_ref().filter(|active| active.key_count() > 0);
+        let expires = oldest.or_else(|| active.map(|active| active.last_written_ns()));
+        let expires = expires.map(|written_at_ns| written_at_ns.saturating_add(ttl_ns));
+        let closes = active.and_then(|active| self.closes_at_ns(active));
+        expires.into_iter().chain(closes).min()
+    }
+}

@@ -1,0 +1,216 @@
+//! Folders: making them, and keeping them mentioned as long as something lives below them.
+//!
+//! A folder is a key that ends in `/`. Every segment that holds something below a folder mentions
+//! the folder too, so that it lives as long as its newest entry and "is there such a folder" is
+//! one lookup. The first write below a folder in a segment repeats the folder's entry there; every
+//! further one only finds it and moves its modification time.
+
+use std::sync::atomic::Ordering;
+
+use super::active::{ActiveSegment, Change};
+use super::iter::Direction;
+use super::put::Draft;
+use super::{Table, key};
+use crate::error::{Error, Result, printable};
+use crate::format::attributes::{Attributes, Kind};
+use crate::format::crc32c;
+use crate::format::entry::{Entry, Mention};
+use crate::format::key_hash::KeyHash;
+use crate::format::location::ValueId;
+
+/// What to do about folders that are missing above a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parents {
+    /// Make them.
+    Make,
+    /// Refuse, as file systems do.
+    Require,
+}
+
+impl Table {
+    /// Makes a folder in a folder that exists. Its key ends in `/`.
+    pub fn create_folder(&self, folder: &[u8], attributes: Attributes) -> Result<Entry> {
+        self.check_writable()?;
+        key::check_folder(folder)?;
+        let now_ns = self.context.clock.now_ns();
+        let id = self.new_value_id()?;
+        self.with_active(|active| {
+            self.mention_parents(active, folder, now_ns, Parents::Require)?;
+            let _stripe = self.lock_stripe(folder);
+            self.check_no_file(folder)?;
+            if self.find_live(self.hash(folder), folder)?.is_some() {
+                return Err(Error::Exists { key: printable(folder) });
+            }
+            self.put_folder(active, folder, id, attributes, None)
+        })
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_folder(&self, folder: &[u8]) -> Result<()> {
+        self.check_writable()?;
+        key::check_folder(folder)?;
+        self.with_active_alone(|active| {
+            let hash = self.hash(folder);
+            let Some(entry) = self.find_live_entry(hash, folder)? else {
+                return Err(Error::NotFound { key: printable(folder) });
+            };
+            if !self.folder_is_empty(folder)? {
+                return Err(Error::FolderNotEmpty { key: printable(folder) });
+            }
+            active.mention(&Change::remove(hash, folder, &entry, active.number))
+        })?;
+        self.touch_parent(folder);
+        Ok(())
+    }
+
+    /// Whether nothing live is in the folder; the empty key is the table itself.
+    pub fn folder_is_empty(&self, folder: &[u8]) -> Result<bool> {
+        match self.list_folder(folder, None, Direction::Forward)?.next() {
+            None => Ok(true),
+            Some(entry) => entry.map(|_| false),
+        }
+    }
+
+    /// Runs a change of the active segment while nobody else writes.
+    pub(super) fn with_active_alone<T>(
+        &self,
+        mut write: impl FnMut(&ActiveSegment) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            // Opens a segment when there is none.
+            self.with_active(|_| Ok(()))?;
+            let view = self.view.load_full();
+            let Some(active) = &view.active else { continue };
+            let gate = active.gate.write();
+            if *gate {
+                continue;
+            }
+            let result = write(active);
+            drop(gate);
+            self.signals.note_write();
+            return result;
+        }
+    }
+
+    /// Sees to it that the folders above a key are mentioned in the active segment.
+    pub(super) fn mention_parents(
+        &self,
+        active: &ActiveSegment,
+        key: &[u8],
+        now_ns: u64,
+        parents: Parents,
+    ) -> Result<()> {
+        let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
+        let Some(parent) = key::parent(key) else {
+            self.mtime_ns.fetch_max(now, Ordering::AcqRel);
+            return Ok(());
+        };
+        if active.memtable.touch_folder(self.hash(parent), parent, now) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.folders.lock();
+        for folder in key::ancestors(parent) {
+            let is_parent = folder.len() == parent.len();
+            let hash = self.hash(folder);
+            let _stripe = self.lock_stripe(folder);
+            if is_mentioned(active, hash, folder) {
+                continue;
+            }
+            match self.find_live_entry(hash, folder)? {
+                Some(mut entry) => {
+                    if is_parent {
+                        entry.attributes.mtime_ns = entry.attributes.mtime_ns.max(now);
+                        entry.attributes.ctime_ns = entry.attributes.ctime_ns.max(now);
+                    }
+                    self.put_folder(active, folder, entry.id, entry.attributes, Some(&entry))?;
+                }
+                None if parents == Parents::Require => {
+                    return Err(Error::NotFound { key: printable(folder) });
+                }
+                None => {
+                    self.check_no_file(folder)?;
+                    let attributes = self.default_attributes(Kind::Folder);
+                    self.put_folder(active, folder, self.new_value_id()?, attributes, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_no_file(&self, folder: &[u8]) -> Result<()> {
+        let file = key::name_key(folder);
+        if self.find_live(self.hash(file), file)?.is_some() {
+            return Err(Error::NotFolder { key: printable(file) });
+        }
+        Ok(())
+    }
+
+    /// Writes a mention of a folder into the active segment.
+    pub(super) fn put_folder(
+        &self,
+        active: &ActiveSegment,
+        folder: &[u8],
+        id: ValueId,
+        attributes: Attributes,
+        earlier: Option<&Entry>,
+    ) -> Result<Entry> {
+        let hash = self.hash(folder);
+        let draft = Draft {
+            id,
+            attributes,
+            written_at_ns: self.context.clock.now_ns(),
+            value_bytes: 0,
+            value_crc: crc32c(&[]),
+            inline: &[],
+            checksums: &[],
+            dedicated: 0,
+        };
+        self.has_folders.store(true, Ordering::Release);
+        let mut entry = draft.append(active, hash, folder)?;
+        entry.supersedes = earlier.and_then(|earlier| {
+            let own = earlier.location.segment == active.number;
+            if own { earlier.supersedes } else { Some(earlier.location) }
+        });
+        active.mention(&Change::put(hash, folder, entry))?;
+        Ok(entry)
+    }
+
+    /// Moves the modification time of the folder a key is in, after an entry went away.
+    pub(super) fn touch_parent(&self, key: &[u8]) {
+        let now_ns = i64::try_from(self.context.clock.now_ns()).unwrap_or(i64::MAX);
+        match (key::parent(key), &self.view.load().active) {
+            (None, _) => {
+                self.mtime_ns.fetch_max(now_ns, Ordering::AcqRel);
+            }
+            (Some(parent), Some(active)) => {
+                active.memtable.touch_folder(self.hash(parent), parent, now_ns);
+            }
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Ends all use of the table if nothing live is in it; tells whether.
+    pub(crate) fn abandon_if_empty(&self) -> Result<bool> {
+        {
+            // Without segments there is nothing in it, and no new one can come meanwhile.
+            let _change = self.change.lock();
+            let view = self.view.load();
+            if view.unsealed().next().is_none() && view.sealed.is_empty() {
+                self.abandon();
+                return Ok(true);
+            }
+        }
+        self.with_active_alone(|_| {
+            let is_empty = self.folder_is_empty(b"")?;
+            if is_empty {
+                self.abandon();
+            }
+            Ok(is_empty)
+        })
+    }
+}
+
+/// Whether the active segment itself says that the key stands for something.
+pub(super) fn is_mentioned(active: &ActiveSegment, hash: KeyHash, key: &[u8]) -> bool {
+    matches!(active.memtable.get(hash, key), Some(Mention::Put(_)))
+}

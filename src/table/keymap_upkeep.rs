@@ -1,0 +1,194 @@
+//! Keeping the keymap complete: segment by segment as they are sealed, all of them when it has to
+//! be made anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Table;
+use super::active::ActiveSegment;
+use super::sealed::SealedSegment;
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::format::entry::Mention;
+use crate::format::location::SegmentNumber;
+use crate::format::sort_key::plain_key;
+use crate::keymap::{Change, Inserted};
+
+/// Changes gathered before they are inserted in page order: 80 MiB, however large the table.
+const BATCH_CHANGES: usize = 2 << 20;
+/// The mark "complete up to" is moved after this many segments: each time costs a sync of the
+/// pages written since, and a crash costs inserting this many segments again.
+const MARK_SEGMENTS: u32 = 8;
+
+impl Table {
+    /// Inserts a closed segment from its memtable; `false` when the keymap could not take it, which
+    /// the runs then make good.
+    pub(super) fn index_memtable(&self, segment: &ActiveSegment) -> Result<bool> {
+        let mut changes = Vec::with_capacity(segment.memtable.len());
+        for (sort_key, mention) in segment.memtable.in_order() {
+            changes.extend(self.change_of(&sort_key, &mention));
+        }
+        let is_in_turn = self.view.load().unindexed.is_empty();
+        if !is_in_turn || !self.insert(&changes, self.live_keys() + changes.len() as u64)? {
+            return Ok(false);
+        }
+        let marked = self.keymap.complete_up_to();
+        if segment.number.0 >= marked.0.saturating_add(MARK_SEGMENTS) {
+            self.mark_indexed(segment.number)?;
+        }
+        Ok(true)
+    }
+
+    fn change_of(&self, sort_key: &[u8], mention: &Mention) -> Option<Change> {
+        let fingerprint = self.hash(&plain_key(sort_key)).fingerprint();
+        match mention {
+            Mention::Put(entry) => Some(Change::Put {
+                fingerprint,
+                location: entry.location,
+                record_bytes: entry.record_bytes,
+                supersedes: entry.supersedes,
+            }),
+            Mention::Removed { supersedes } => {
+                supersedes.map(|location| Change::Remove { fingerprint, location })
+            }
+        }
+    }
+
+    /// `false` when it was told to stop or has no room; then some changes may be in it.
+    fn insert(&self, changes: &[Change], live_keys: u64) -> Result<bool> {
+        let lowest_live = self.lowest_live();
+        match self.keymap.insert(changes, lowest_live, live_keys, self.signals.stopping()) {
+            Ok(Inserted::All) => Ok(true),
+            Ok(Inserted::Aborted) => Ok(false),
+            Err(error) if error.is_no_space() => {
+                log::warn!("table {}: the keymap falls behind: {error}", self.name);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Names in sealed segments.
+    fn live_keys(&self) -> u64 {
+        let names = |segment: &Arc<SealedSegment>| segment.summary.files + segment.summary.folders;
+        self.view.load().sealed.values().map(names).sum()
+    }
+
+    fn mark_indexed(&self, segment: SegmentNumber) -> Result<()> {
+        self.keymap.mark_complete(segment)
+    }
+
+    /// Moves the mark as far as everything is inserted. For a clean close.
+    pub(super) fn mark_all_indexed(&self) -> Result<()> {
+        let view = self.view.load();
+        let last = view.sealed.keys().next_back();
+        match last.filter(|last| **last > self.keymap.complete_up_to()) {
+            Some(last) if view.unindexed.is_empty() && !self.keymap.is_damaged() => {
+                self.mark_indexed(*last)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Inserts what is above the mark, from the runs, in order.
+    pub(super) fn catch_up(
+        &self,
+        sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>,
+    ) -> Result<()> {
+        let marked = self.keymap.complete_up_to();
+        let missing: Vec<_> = sealed.range(SegmentNumber(marked.0.saturating_add(1))..).collect();
+        let Some((last, _)) = missing.last() else { return Ok(()) };
+        let names = |segment: &Arc<SealedSegment>| segment.summary.files + segment.summary.folders;
+        let live_keys = sealed.values().map(names).sum();
+        if marked.0 == 0 {
+            self.keymap.reserve(live_keys);
+        }
+        let mut changes: Vec<Change> = Vec::new();
+        for (_, segment) in &missing {
+            let run = match segment.run(&self.run_files) {
+                Ok(run) => run,
+                Err(error) => {
+                    self.report_unindexed(segment, &error);
+                    continue;
+                }
+            };
+            let mut scan = run.scan_all()?;
+            loop {
+                match scan.next() {
+                    Ok(Some((sort_key, mention))) => {
+                        changes.extend(self.change_of(sort_key, &mention));
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.report_unindexed(segment, &error);
+                        break;
+                    }
+                }
+            }
+            if changes.len() >= BATCH_CHANGES {
+                if !self.insert(&changes, live_keys)? {
+                    return Ok(());
+                }
+                changes.clear();
+            }
+        }
+        if self.insert(&changes, live_keys)? {
+            self.mark_indexed(**last)?;
+        }
+        Ok(())
+    }
+
+    fn report_unindexed(&self, segment: &SealedSegment, error: &Error) {
+        log::error!(
+            "table {}: some keys of segment {} cannot be found: {error}; run `littfs check`",
+            self.name,
+            segment.number
+        );
+    }
+
+    /// A lookup met a damaged page: have the keymap made anew.
+    pub(super) fn note_damaged_keymap(&self) {
+        if !self.context.read_only {
+            self.signals.ask_for_rebuild();
+        }
+    }
+
+    /// Makes the keymap anew when that was asked for, or inserts what it could not take before.
+    pub(super) fn mend_keymap(&self) -> Result<()> {
+        let rebuild = self.signals.take_rebuild();
+        if !rebuild && self.view.load().unindexed.is_empty() {
+            return Ok(());
+        }
+        let sealed = {
+            // From now on lookups search the runs, until the keymap is complete again.
+            let _change = self.change.lock();
+            let mut changed = View::clone(&self.view.load());
+            if rebuild {
+                changed.unindexed = changed.sealed.values().rev().map(Arc::clone).collect();
+            }
+            let sealed = Arc::clone(&changed.sealed);
+            self.view.store(Arc::new(changed));
+            sealed
+        };
+        if rebuild {
+            log::warn!("table {}: the keymap is damaged and is made anew", self.name);
+            self.keymap.clear()?;
+        }
+        self.catch_up(&sealed)?;
+        let is_complete =
+            sealed.keys().next_back().is_none_or(|last| *last <= self.keymap.complete_up_to());
+        if is_complete {
+            let _change = self.change.lock();
+            let mut changed = View::clone(&self.view.load());
+            changed.unindexed.retain(|segment| !sealed.contains_key(&segment.number));
+            self.view.store(Arc::new(changed));
+        }
+        Ok(())
+    }
+
+    /// Whether the keymap was found to be damaged and is not mended yet.
+    pub(crate) fn keymap_is_damaged(&self) -> bool {
+        self.keymap.is_damaged() || self.signals.rebuild.load(Ordering::Acquire)
+    }
+}

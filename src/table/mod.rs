@@ -1,0 +1,191 @@
+//! A table: a namespace of values that are written once and expire together.
+//!
+//! This floor joins shards, key logs, memtables, runs and the keymap into one store: where a write
+//! goes is in `put.rs`, where a lookup goes in `find.rs`, how memory becomes durable in `flush.rs`
+//! and `seal.rs`, what a crash leaves in `recover.rs`, how values go away in `expire.rs`.
+//!
+//! # Locks
+//!
+//! In this order, each optional; nothing takes an earlier one while it holds a later one:
+//!
+//! 0. `upkeep_io`: one round of sealing, expiry and mending at a time.
+//! 1. `settings_io`: the table file, held over its replacement.
+//! 2. `change`: one change of the view at a time. Held over opening a segment, never over sealing.
+//! 3. the gate of the active segment, for reading over each write, for writing to close it.
+//! 4. `folders`: one refresh of folder mentions at a time.
+//! 5. the stripes of the keys concerned, in the order of their index.
+//! 6. the key log's append lock, the memtable's and `unsettled`: leaves.
+//!
+//! Readers take none but the leaves.
+
+mod active;
+mod change;
+mod context;
+mod expire;
+mod find;
+mod flush;
+mod folders;
+mod iter;
+mod key;
+mod keymap_upkeep;
+mod maintenance;
+mod put;
+mod reader;
+mod recover;
+mod replay;
+mod seal;
+mod sealed;
+mod settings;
+mod view;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::format::key_hash::{KeyHash, Salt};
+use crate::format::location::{SegmentNumber, ValueId};
+use crate::format::table_file::TableFile;
+use crate::keymap::Keymap;
+use crate::roots::RootIndex;
+use crate::segment::files::SegmentDirs;
+
+pub use self::iter::{Direction, FolderIter, KeyIter};
+pub use self::reader::ValueReader;
+pub use self::settings::{TableSettings, Usage};
+pub use self::writer::Writer;
+
+pub(crate) use self::context::Context;
+pub(crate) use self::key::COMPONENT_BYTES_MAX;
+pub(crate) use self::maintenance::Threads;
+pub(crate) use self::recover::NewTable;
+
+/// Keys are locked in this many stripes.
+const STRIPES: usize = 64;
+
+/// A table of an open database. All methods may be called from any number of threads.
+#[derive(Debug)]
+pub struct Table {
+    /// Itself, for what outlives a call: writers and iterators.
+    me: Weak<Self>,
+    name: String,
+    id: [u8; 16],
+    number: u16,
+    salt: Salt,
+    context: Arc<Context>,
+    /// The table's folder in each root.
+    table_dirs: Vec<std::path::PathBuf>,
+    dirs: SegmentDirs,
+    run_files: sealed::RunFiles,
+
+    /// The table file as it is on disk; locked over its replacement.
+    settings_io: Mutex<TableFile>,
+    /// `u64::MAX`: never.
+    ttl_ns: AtomicU64,
+    grace_ns: AtomicU64,
+    shards: AtomicU8,
+    /// When an entry last came to or went from the table's own folder.
+    mtime_ns: AtomicI64,
+
+    view: ArcSwap<view::View>,
+    /// Locked over a round of upkeep.
+    upkeep_io: Mutex<()>,
+    change: Mutex<()>,
+    folders: Mutex<()>,
+    stripes: [Mutex<()>; STRIPES],
+    keymap: Keymap,
+
+    next_value_id: AtomicU64,
+    next_segment: AtomicU32,
+    /// Segments below it are gone for good.
+    lowest_live: AtomicU32,
+    /// Whether any folder was ever seen: without folders, lookups can leave them out.
+    has_folders: AtomicBool,
+
+    flushing: flush::GroupFlush,
+    signals: maintenance::Signals,
+    poison: Mutex<Option<String>>,
+    is_poisoned: AtomicBool,
+    is_closed: AtomicBool,
+}
+
+impl Table {
+    /// The name of the table, which is that of its folder.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of the table, 1..=65535: the upper 16 bits of the inode numbers in it.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Why the table takes no more writes, if so.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<String> {
+        self.poison.lock().clone()
+    }
+
+    /// The identity of the table as hexadecimal digits.
+    pub(crate) fn id_hex(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.id))
+    }
+
+    fn hash(&self, key: &[u8]) -> KeyHash {
+        KeyHash::new(self.salt, key)
+    }
+
+    fn lowest_live(&self) -> SegmentNumber {
+        SegmentNumber(self.lowest_live.load(Ordering::Acquire))
+    }
+
+    /// Refuses writes that cannot be kept.
+    fn check_writable(&self) -> Result<()> {
+        if self.context.read_only {
+            return Err(Error::ReadOnly);
+        }
+        self.check_open()?;
+        if self.is_poisoned.load(Ordering::Acquire) {
+            let reason = self.poisoned().unwrap_or_default();
+            return Err(Error::Poisoned { table: self.name.clone(), reason });
+        }
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Makes the table read-only after a sync failed: what the drive holds is no longer known.
+    fn poison(&self, error: &Error) {
+        let mut poison = self.poison.lock();
+        if poison.is_none() {
+            log::error!("table {}: read-only from now on: {error}", self.name);
+            *poison = Some(error.to_string());
+            self.is_poisoned.store(true, Ordering::Release);
+        }
+    }
+
+    fn new_value_id(&self) -> Result<ValueId> {
+        let id = ValueId(self.next_value_id.fetch_add(1, Ordering::Relaxed));
+        if id > ValueId::MAX {
+            let reason = "its 2^48 value ids are used up; make a new table".to_owned();
+            return Err(Error::Poisoned { table: self.name.clone(), reason });
+        }
+        Ok(id)
+    }
+}
+
+/// The root of this position among the open ones.
+fn root_index(position: usize) -> RootIndex {
+    // There are at most 65535 roots.
+    RootIndex(u16::try_from(position).unwrap_or(u16::MAX))
+}

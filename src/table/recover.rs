@@ -1,0 +1,466 @@
+//! Opening a table: what a clean close, a kill or a power cut left.
+//!
+//! A segment exists when its metadata does. A sealed one is taken as it is. An unsealed one is
+//! taken up again from its key log: records up to the last synced mark count as they are, later
+//! ones only when their values are whole; the first bad record ends the log. What lies below the
+//! mark of expiry is removed, and so is what was never finished.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::active::{ActiveSegment, Change};
+use super::context::Context;
+use super::replay;
+use super::sealed::{RunFiles, SealedSegment};
+use super::settings::{NEVER_NS, TABLE_FILE, TableSettings, duration_ns, write_table_file};
+use super::view::View;
+use super::{STRIPES, Table, flush, maintenance};
+use crate::disk::temporary_path;
+use crate::error::{Error, Result};
+use crate::format::attributes::Attributes;
+use crate::format::key_hash::Salt;
+use crate::format::location::SegmentNumber;
+use crate::format::log_record::{LOG_MAGIC, LogHeader};
+use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata, SegmentSummary};
+use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+use crate::keymap::Keymap;
+use crate::segment::files::{
+    Listing, SEGMENTS_DIR, SegmentDirs, SegmentFile, keys_name, metadata_name, values_name,
+};
+use crate::segment::key_log::{self, KeyLog};
+use crate::segment::packed::PackedShard;
+
+/// Folder of the keymap within a table's folder.
+pub(crate) const KEYMAP_DIR: &str = "keymap";
+
+/// What a new table starts with.
+pub(crate) struct NewTable {
+    pub(crate) number: u16,
+    pub(crate) id: [u8; 16],
+    pub(crate) salt: [u8; 16],
+    pub(crate) settings: TableSettings,
+    pub(crate) attributes: Attributes,
+}
+
+/// A segment found on disk.
+struct FoundSegment {
+    metadata: SegmentMetadata,
+    metadata_path: PathBuf,
+}
+
+impl Table {
+    /// Makes the folders and files of a new table in every root, durably.
+    pub(crate) fn create(context: &Context, name: &str, new: &NewTable) -> Result<()> {
+        let disk = &context.disk;
+        let now_ns = context.clock.now_ns();
+        let mut file = TableFile::new(new.id, new.number, new.salt);
+        file.created_at_ns = now_ns;
+        file.ttl_ns = new.settings.ttl.map(duration_ns);
+        file.grace_ns = duration_ns(new.settings.grace);
+        file.shards = new.settings.shards;
+        file.mode = new.attributes.permissions();
+        file.uid = new.attributes.uid;
+        file.gid = new.attributes.gid;
+        file.mtime_ns = new.attributes.mtime_ns;
+        let table_dirs = table_dirs(context, name);
+        for dir in &table_dirs {
+            disk.create_dir_all(&dir.join(SEGMENTS_DIR))?;
+        }
+        write_table_file(disk, &table_dirs, &file)?;
+        for dir in &table_dirs {
+            disk.sync_dir(dir)?;
+            disk.sync_parent(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a folder in a root is that of a table.
+    pub(crate) fn is_table_dir(context: &Context, dir: &Path) -> Result<bool> {
+        context.disk.exists(&dir.join(TABLE_FILE))
+    }
+
+    /// The ids of the tables whose files are under this name in the roots.
+    pub(crate) fn ids_on_disk(context: &Context, name: &str) -> Vec<String> {
+        let dirs = table_dirs(context, name);
+        let read = |dir: &PathBuf| {
+            let bytes =
+                context.disk.read_small(&dir.join(TABLE_FILE), TABLE_FILE_BYTES_MAX).ok()?;
+            let file = TableFile::decode(&bytes).ok()?;
+            Some(format!("{:032x}", u128::from_be_bytes(file.id())))
+        };
+        dirs.iter().filter_map(read).collect()
+    }
+
+    /// Opens a table.
+    pub(crate) fn open(context: &Arc<Context>, name: &str) -> Result<Arc<Self>> {
+        let table_dirs = table_dirs(context, name);
+        let file = read_table_file(context, &table_dirs)?;
+        let dirs = SegmentDirs::new(context.disk.clone(), name, &table_dirs);
+        if !context.read_only {
+            for dir in dirs.all() {
+                context.disk.create_dir_all(dir)?;
+            }
+        }
+        let (keymap, reason) = open_keymap(context, &table_dirs, file.id())?;
+        if let Some(reason) = reason {
+            log::info!("table {name}: making its keymap anew: {reason}");
+        }
+        let run_files = RunFiles {
+            table_number: file.number,
+            table_id: file.id(),
+            dirs: dirs.clone(),
+            descriptors: Arc::clone(&context.descriptors),
+            cache: Arc::clone(&context.run_cache),
+        };
+        let table = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            name: name.to_owned(),
+            id: file.id(),
+            number: file.number,
+            salt: Salt(file.salt()),
+            context: Arc::clone(context),
+            table_dirs,
+            dirs,
+            run_files,
+            ttl_ns: AtomicU64::new(file.ttl_ns.unwrap_or(NEVER_NS)),
+            grace_ns: AtomicU64::new(file.grace_ns),
+            shards: AtomicU8::new(file.shards),
+            mtime_ns: AtomicI64::new(file.mtime_ns),
+            view: ArcSwap::default(),
+            upkeep_io: Mutex::default(),
+            change: Mutex::default(),
+            folders: Mutex::default(),
+            stripes: [const { Mutex::new(()) }; STRIPES],
+            keymap,
+            next_value_id: AtomicU64::new(file.next_value_id),
+            next_segment: AtomicU32::new(file.lowest_segment),
+            lowest_live: AtomicU32::new(file.lowest_segment),
+            has_folders: AtomicBool::new(false),
+            flushing: flush::GroupFlush::default(),
+            signals: maintenance::Signals::default(),
+            poison: Mutex::default(),
+            is_poisoned: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            settings_io: Mutex::new(file),
+        });
+        table.recover()?;
+        Ok(table)
+    }
+
+    /// Ends all use of the table: what was stored is durable, the keymap is marked complete.
+    pub(crate) fn close(&self) -> Result<()> {
+        let flushed = if self.poisoned().is_some() { Ok(()) } else { self.flush() };
+        self.is_closed.store(true, Ordering::Release);
+        if self.context.read_only {
+            return Ok(());
+        }
+        flushed.and_then(|()| self.mark_all_indexed())
+    }
+
+    /// Ends all use of the table without keeping what it holds.
+    pub(crate) fn abandon(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.context.descriptors.forget(self.number, |_| true);
+    }
+
+    fn recover(&self) -> Result<()> {
+        let listing = self.dirs.list()?;
+        listing.check_unique()?;
+        if let Some(first) = listing.unknown.first() {
+            log::warn!(
+                "table {}: {} and {} other unknown files are left alone",
+                self.name,
+                first.display(),
+                listing.unknown.len() - 1
+            );
+        }
+        let found = self.read_metadata(&listing)?;
+        self.remove_leftovers(&listing, &found)?;
+        let mut view = View::default();
+        let mut sealed = BTreeMap::new();
+        let mut unsealed = Vec::new();
+        for (number, segment) in found {
+            match self.sealed_summary(number, &segment)? {
+                Some(summary) => {
+                    self.next_value_id.fetch_max(summary.value_id_max + 1, Ordering::AcqRel);
+                    self.has_folders.fetch_or(summary.folders > 0, Ordering::AcqRel);
+                    sealed.insert(number, Arc::new(SealedSegment::new(number, summary)));
+                }
+                None => unsealed.push(self.take_up(segment, &listing)?),
+            }
+            self.next_segment.fetch_max(number.0 + 1, Ordering::AcqRel);
+        }
+        self.catch_up(&sealed)?;
+        let newest_sealed = sealed.keys().next_back().copied().unwrap_or_default();
+        // Only the newest segment takes writes; others were being sealed.
+        if unsealed.last().is_some_and(|last| last.number > newest_sealed) {
+            view.active = unsealed.pop();
+        }
+        for segment in &unsealed {
+            *segment.gate.write() = true;
+        }
+        view.sealing = unsealed.into_iter().rev().collect();
+        view.sealed = Arc::new(sealed);
+        let written = view.unsealed().map(|segment| segment.last_written_ns()).max();
+        if let Some(written_ns) = written.and_then(|at_ns| i64::try_from(at_ns).ok()) {
+            self.mtime_ns.fetch_max(written_ns, Ordering::AcqRel);
+        }
+        self.view.store(Arc::new(view));
+        self.signals.wake_upkeep();
+        Ok(())
+    }
+
+    fn read_metadata(&self, listing: &Listing) -> Result<BTreeMap<SegmentNumber, FoundSegment>> {
+        let mut found = BTreeMap::new();
+        for (file, _, path) in &listing.files {
+            let SegmentFile::Metadata(number) = *file else { continue };
+            if number < self.lowest_live() {
+                continue;
+            }
+            let bytes = self.context.disk.read_small(path, SEGMENT_METADATA_BYTES as u64)?;
+            let metadata =
+                SegmentMetadata::decode(&bytes).map_err(|malformed| malformed.in_file(path, 0))?;
+            if metadata.table_id != self.id || metadata.segment != number {
+                return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));
+            }
+            found.insert(number, FoundSegment { metadata, metadata_path: path.clone() });
+        }
+        Ok(found)
+    }
+
+    /// Removes what is below the mark of expiry, and what a crash kept from being finished.
+    fn remove_leftovers(
+        &self,
+        listing: &Listing,
+        found: &BTreeMap<SegmentNumber, FoundSegment>,
+    ) -> Result<()> {
+        let newest = found.keys().next_back().copied().unwrap_or_default();
+        for (file, _, path) in &listing.files {
+            let is_leftover = match file.segment() {
+                None => true,
+                Some(number) if number < self.lowest_live() => true,
+                // The metadata comes last when a segment is made, so nothing is in it without.
+                Some(number) => !found.contains_key(&number) && number > newest,
+            };
+            let is_orphan = file.segment().is_some_and(|number| !found.contains_key(&number));
+            if is_leftover && !self.context.read_only {
+                self.context.disk.unlink(path)?;
+            } else if !is_leftover && is_orphan {
+                let number = file.segment().unwrap_or_default();
+                let name = metadata_name(number);
+                return Err(Error::MissingFile { table: self.name.clone(), name });
+            }
+        }
+        Ok(())
+    }
+
+    /// The summary of a sealed segment; `None` when it is still to be sealed.
+    fn sealed_summary(
+        &self,
+        number: SegmentNumber,
+        segment: &FoundSegment,
+    ) -> Result<Option<SegmentSummary>> {
+        if let Some(summary) = segment.metadata.sealed {
+            return Ok(Some(summary));
+        }
+        let keys = self.dirs.open(&keys_name(number))?;
+        let mut magic = [0; 3];
+        keys.read_at(&mut magic, 0)?;
+        if magic == LOG_MAGIC || magic == [0; 3] {
+            return Ok(None);
+        }
+        // The crash came between the run taking its name and the metadata saying so.
+        let unread = SealedSegment::new(number, SegmentSummary::default());
+        let counted = *unread.run(&self.run_files)?.summary();
+        let summary = SegmentSummary {
+            sealed_at_ns: self.context.clock.now_ns(),
+            first_written_at_ns: counted.written_at_ns_min.min(counted.written_at_ns_max),
+            last_written_at_ns: counted.written_at_ns_max.max(segment.metadata.opened_at_ns),
+            value_id_max: counted.id_max.0,
+            files: counted.files,
+            folders: counted.folders,
+            removals: counted.removed,
+            value_bytes: counted.value_bytes,
+            superseded_keys: 0,
+            superseded_bytes: 0,
+        };
+        if !self.context.read_only {
+            let metadata = SegmentMetadata { sealed: Some(summary), ..segment.metadata };
+            self.context.disk.write_atomically(&segment.metadata_path, &metadata.encode())?;
+        }
+        Ok(Some(summary))
+    }
+
+    /// Takes an unsealed segment up again from its key log.
+    fn take_up(&self, found: FoundSegment, listing: &Listing) -> Result<Arc<ActiveSegment>> {
+        let metadata = found.metadata;
+        let number = metadata.segment;
+        let open = |name: String| {
+            if self.context.read_only {
+                self.dirs.open(&name)
+            } else {
+                self.dirs.open_writable(&name)
+            }
+        };
+        let keys = Arc::new(open(keys_name(number))?);
+        let expected =
+            LogHeader { table_id: self.id, segment: number, opened_at_ns: metadata.opened_at_ns };
+        key_log::check_header(&key_log::read_header(&keys)?, &expected, &keys)?;
+        let mut shards = Vec::with_capacity(usize::from(metadata.shards));
+        let mut shard_roots = Vec::with_capacity(usize::from(metadata.shards));
+        for shard in 0..u32::from(metadata.shards) {
+            let file = Arc::new(open(values_name(number, shard))?);
+            let wanted = SegmentFile::Values(number, shard);
+            let root = listing.files.iter().find(|(file, ..)| *file == wanted);
+            shard_roots.push(root.map_or(0, |(_, root, _)| *root));
+            shards.push(PackedShard::new(file)?);
+        }
+        let plan = replay::plan(&keys, |entry| self.is_whole(entry, &shards))?;
+        if !self.context.read_only {
+            key_log::cut(&keys, plan.replayed)?;
+            let leftover = temporary_path(keys.path());
+            if self.context.disk.exists(&leftover)? {
+                self.context.disk.unlink(&leftover)?;
+            }
+        }
+        let keys_path = keys.path().to_path_buf();
+        let log = KeyLog::resume(Arc::clone(&keys), plan.replayed.bytes);
+        let segment = ActiveSegment::assemble(
+            metadata,
+            found.metadata_path,
+            keys_path,
+            shards,
+            shard_roots,
+            log,
+        );
+        self.replay(&segment, &keys, &plan)?;
+        let dedicated = listing.files.iter().filter_map(|(file, ..)| match file {
+            SegmentFile::Values(of, shard) if *of == number => Some(shard + 1),
+            _ => None,
+        });
+        segment.next_dedicated.fetch_max(dedicated.max().unwrap_or(0), Ordering::AcqRel);
+        if plan.dropped > 0 {
+            log::warn!(
+                "table {}: {} values of segment {number} were not whole and are gone",
+                self.name,
+                plan.dropped
+            );
+        }
+        Ok(Arc::new(segment))
+    }
+
+    /// Whether the record of an entry, and its value, are as they were written.
+    fn is_whole(&self, entry: &crate::Entry, shards: &[PackedShard]) -> bool {
+        let Some(shard) = shards.get(usize::from(entry.location.shard)) else { return false };
+        replay::is_whole(entry, shard.file(), |dedicated| {
+            self.dirs.open(&values_name(entry.location.segment, dedicated)).map(Arc::new)
+        })
+    }
+
+    fn replay(
+        &self,
+        segment: &ActiveSegment,
+        keys: &crate::disk::DiskFile,
+        plan: &replay::Plan,
+    ) -> Result<()> {
+        replay::apply(keys, plan, |key, mention, in_batch| {
+            let hash = self.hash(key);
+            if let crate::format::entry::Mention::Put(entry) = &mention {
+                self.next_value_id.fetch_max(entry.id.0 + 1, Ordering::AcqRel);
+                let written = i64::try_from(entry.written_at_ns).unwrap_or(i64::MAX);
+                if key.ends_with(b"/") {
+                    self.has_folders.store(true, Ordering::Release);
+                }
+                if let Some(parent) = super::key::parent(key) {
+                    segment.memtable.touch_folder(self.hash(parent), parent, written);
+                }
+                segment.show(&Change::put(hash, key, *entry), in_batch);
+            } else {
+                let change = Change { hash, key, mention, superseded_bytes: 0 };
+                segment.show(&change, in_batch);
+            }
+        })
+    }
+}
+
+/// The folder of a table in each root.
+fn table_dirs(context: &Context, name: &str) -> Vec<PathBuf> {
+    context.roots.paths().into_iter().map(|root| root.join(name)).collect()
+}
+
+/// The newest good copy of the table file. Copies that are missing or older, which a crash leaves
+/// behind, are written again; damaged ones too, with a warning.
+fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFile> {
+    let mut newest: Option<TableFile> = None;
+    let mut failure = None;
+    let mut is_uniform = true;
+    for dir in table_dirs {
+        let path = dir.join(TABLE_FILE);
+        if !context.disk.exists(&path)? {
+            is_uniform = false;
+            continue;
+        }
+        let copy = context.disk.read_small(&path, TABLE_FILE_BYTES_MAX).and_then(|bytes| {
+            TableFile::decode(&bytes).map_err(|malformed| malformed.in_file(&path, 0))
+        });
+        match (copy, &newest) {
+            (Ok(copy), Some(known)) if copy.id() != known.id() => {
+                let reason = "it is that of another table than in the other roots";
+                return Err(Error::corrupt(&path, 0, reason));
+            }
+            (Ok(copy), known) => {
+                is_uniform &= known.as_ref().is_none_or(|known| known.revision == copy.revision);
+                if known.as_ref().is_none_or(|known| known.revision < copy.revision) {
+                    newest = Some(copy);
+                }
+            }
+            (Err(error @ Error::FutureVersion { .. }), _) => return Err(error),
+            (Err(error), _) => {
+                is_uniform = false;
+                failure = Some(error);
+            }
+        }
+    }
+    let Some(newest) = newest else {
+        let dir = table_dirs.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+        return Err(failure.unwrap_or_else(|| Error::MissingFile {
+            table: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: TABLE_FILE.to_owned(),
+        }));
+    };
+    if let Some(failure) = failure {
+        log::warn!("{failure}; the copy of another root is used");
+    }
+    if !is_uniform && !context.read_only {
+        for dir in table_dirs {
+            context.disk.create_dir_all(dir)?;
+        }
+        write_table_file(&context.disk, table_dirs, &newest)?;
+    }
+    Ok(newest)
+}
+
+/// Opens the keymap wherever it is; a new one goes to the first root.
+fn open_keymap(
+    context: &Context,
+    table_dirs: &[PathBuf],
+    table_id: [u8; 16],
+) -> Result<(Keymap, Option<String>)> {
+    let mut places = Vec::new();
+    for dir in table_dirs {
+        let place = dir.join(KEYMAP_DIR);
+        if context.disk.exists(&place)? {
+            places.push(place);
+        }
+    }
+    if let [first, second, ..] = places.as_slice() {
+        return Err(Error::DuplicateFile { first: first.clone(), second: second.clone() });
+    }
+    let first = table_dirs.first().map(|dir| dir.join(KEYMAP_DIR)).unwrap_or_default();
+    Keymap::open(&context.disk, places.first().unwrap_or(&first), table_id)
+}

@@ -1,0 +1,262 @@
+//! Opening, closing and sealing segments.
+//!
+//! A segment is closed when it is large, has many keys, or is old compared with the TTL; the next
+//! write opens another. The closed one is sealed in the background, in an order that leaves it
+//! whole wherever a crash falls: values and log synced, headers brought up to date in place,
+//! values synced again, the run written beside the log, synced and renamed over it, the metadata
+//! marked sealed. Until the run has its name the log tells everything, so all of it can be done
+//! again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Table;
+use super::active::{ActiveSegment, Settlement};
+use super::sealed::SealedSegment;
+use super::settings::NEVER_NS;
+use super::view::View;
+use crate::disk::temporary_path;
+use crate::error::{Error, Result};
+use crate::format::attributes::Kind;
+use crate::format::entry::{Entry, Mention};
+use crate::format::location::{Location, SegmentNumber};
+use crate::format::record::{HEADER_BYTES, RecordHeader};
+use crate::format::segment_metadata::{SegmentMetadata, SegmentSummary};
+use crate::format::sort_key::plain_key;
+use crate::names::RunWriter;
+use crate::segment::value::RecordBytes;
+
+/// Closed segments that may wait to be sealed before writers wait for the sealer. Bounds memory.
+const SEALING_MAX: usize = 2;
+/// A segment is closed when it is older than this part of the TTL.
+const TTL_PARTS: u64 = 64;
+/// But not before it has this age, however short the TTL.
+const AGE_MIN: Duration = Duration::from_secs(30);
+
+impl Table {
+    /// Opens the segment that takes writes from now on, unless somebody else just did.
+    pub(super) fn open_segment(&self) -> Result<Arc<ActiveSegment>> {
+        self.wait_for_sealer()?;
+        let _change = self.change.lock();
+        let view = self.view.load_full();
+        if let Some(active) = &view.active {
+            return Ok(Arc::clone(active));
+        }
+        self.check_open()?;
+        let number = SegmentNumber(self.next_segment.load(Ordering::Acquire));
+        let shards = self.shards.load(Ordering::Acquire);
+        let roots = self.place(usize::from(shards), number)?;
+        // Keys and metadata stay in the first root while it takes files.
+        let keys_root = roots.iter().copied().min().unwrap_or(0);
+        let metadata = SegmentMetadata {
+            table_id: self.id,
+            segment: number,
+            shards,
+            salt: self.salt,
+            opened_at_ns: self.context.clock.now_ns(),
+            sealed: None,
+        };
+        // The number is used up even if this fails half-way: files of it may be there.
+        self.next_segment.store(number.0 + 1, Ordering::Release);
+        let active = Arc::new(ActiveSegment::create(&self.dirs, metadata, keys_root, roots)?);
+        let changed = View { active: Some(Arc::clone(&active)), ..View::clone(&view) };
+        self.view.store(Arc::new(changed));
+        Ok(active)
+    }
+
+    /// The root of each shard of a new segment.
+    fn place(&self, shards: usize, number: SegmentNumber) -> Result<Vec<usize>> {
+        let expected_bytes = self.context.config.segment_bytes_max;
+        let roots = self.context.roots.place(shards, number.0, expected_bytes)?;
+        Ok(roots.into_iter().map(|root| usize::from(root.0)).collect())
+    }
+
+    /// The root for a value that gets a file of its own.
+    pub(super) fn choose_root(&self, bytes: u64) -> Result<usize> {
+        let number = self.next_value_id.load(Ordering::Relaxed);
+        // Only the rotation depends on the number.
+        let turn = u32::try_from(number % u64::from(u32::MAX)).unwrap_or(0);
+        let roots = self.context.roots.place(1, turn, bytes)?;
+        Ok(roots.first().map_or(0, |root| usize::from(root.0)))
+    }
+
+    /// Waits while too many closed segments are in memory.
+    fn wait_for_sealer(&self) -> Result<()> {
+        while self.view.load().sealing.len() >= SEALING_MAX {
+            self.check_writable()?;
+            self.signals.wait_for_seal(|| self.view.load().sealing.len() < SEALING_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the segment has taken as much as it should.
+    pub(super) fn is_full(&self, active: &ActiveSegment) -> bool {
+        let config = &self.context.config;
+        active.record_bytes.load(Ordering::Relaxed) >= config.segment_bytes_max
+            || active.key_count() >= config.segment_keys_max
+    }
+
+    /// When the active segment is to be closed for its age, ns since the epoch.
+    pub(super) fn closes_at_ns(&self, active: &ActiveSegment) -> Option<u64> {
+        let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
+        let age_min_ns = u64::try_from(AGE_MIN.as_nanos()).unwrap_or(NEVER_NS);
+        let is_used = active.key_count() > 0;
+        (ttl_ns != NEVER_NS && is_used)
+            .then(|| active.opened_at_ns.saturating_add((ttl_ns / TTL_PARTS).max(age_min_ns)))
+    }
+
+    /// Closes a segment for writes and hands it to the sealer, unless somebody else just did.
+    pub(super) fn rotate(&self, active: &ActiveSegment) -> Result<()> {
+        let _change = self.change.lock();
+        let view = self.view.load_full();
+        let Some(current) = view.active.as_ref().filter(|current| current.number == active.number)
+        else {
+            return Ok(());
+        };
+        let current = Arc::clone(current);
+        *current.gate.write() = true;
+        let mut changed = View { active: None, ..View::clone(&view) };
+        changed.sealing.insert(0, current);
+        self.view.store(Arc::new(changed));
+        self.signals.wake_upkeep();
+        Ok(())
+    }
+
+    /// A drive refused a write: what is written from now on goes elsewhere.
+    pub(super) fn note_failing_root(&self, active: &ActiveSegment, error: &Error) {
+        let Error::Io { path, .. } = error else { return };
+        if error.is_no_space() {
+            return;
+        }
+        for root in active.shard_roots.iter().copied() {
+            if self.dirs.dir(root).is_some_and(|dir| path.starts_with(dir)) {
+                self.context.roots.mark_failed(super::root_index(root), &error.to_string());
+                return;
+            }
+        }
+    }
+
+    /// Seals the oldest closed segment, if there is one; tells whether there was.
+    pub(super) fn seal_oldest(&self) -> Result<bool> {
+        let Some(segment) = self.view.load().sealing.last().map(Arc::clone) else {
+            return Ok(false);
+        };
+        if self.is_past(segment.last_written_ns()) && self.drop_unsealed(&segment)? {
+            return Ok(true);
+        }
+        let summary = self.write_sealed(&segment)?;
+        let sealed = Arc::new(SealedSegment::new(segment.number, summary));
+        let is_indexed = self.index_memtable(&segment)?;
+        self.show_sealed(&segment, &sealed, is_indexed);
+        self.signals.note_sealed();
+        Ok(true)
+    }
+
+    /// Swaps a sealed segment in for the memtable it was.
+    fn show_sealed(&self, segment: &ActiveSegment, sealed: &Arc<SealedSegment>, is_indexed: bool) {
+        let _change = self.change.lock();
+        let mut changed = View::clone(&self.view.load());
+        changed.sealing.retain(|sealing| sealing.number != segment.number);
+        Arc::make_mut(&mut changed.sealed).insert(sealed.number, Arc::clone(sealed));
+        if !is_indexed {
+            changed.unindexed.insert(0, Arc::clone(sealed));
+        }
+        self.view.store(Arc::new(changed));
+    }
+
+    /// Turns the files of a closed segment into those of a sealed one.
+    fn write_sealed(&self, segment: &ActiveSegment) -> Result<SegmentSummary> {
+        segment
+            .sync(&self.dirs)
+            .and_then(|()| self.settle(segment))
+            .and_then(|()| segment.sync_values(&self.dirs))
+            .inspect_err(|error| self.poison_unless_full(error))?;
+        let summary = self.write_run(segment)?;
+        let metadata = SegmentMetadata { sealed: Some(summary), ..segment.metadata };
+        self.context.disk.write_atomically(&segment.metadata_path, &metadata.encode())?;
+        Ok(summary)
+    }
+
+    fn poison_unless_full(&self, error: &Error) {
+        if !error.is_no_space() {
+            self.poison(error);
+        }
+    }
+
+    /// Brings the headers of records up to date whose name or attributes changed.
+    fn settle(&self, segment: &ActiveSegment) -> Result<()> {
+        let unsettled = segment.unsettled.lock().clone();
+        for (location, settlement) in &unsettled {
+            if *settlement == Settlement::Bury {
+                bury(segment, *location)?;
+            }
+        }
+        let cursor = segment.memtable.in_order();
+        for (sort_key, mention) in cursor {
+            let Mention::Put(entry) = mention else { continue };
+            let is_changed = entry.kind() == Kind::Folder
+                || unsettled.get(&entry.location) == Some(&Settlement::Rewrite);
+            if is_changed && entry.location.segment == segment.number {
+                rewrite(segment, &plain_key(&sort_key), &entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the run of a segment in the place of its key log.
+    fn write_run(&self, segment: &ActiveSegment) -> Result<SegmentSummary> {
+        let disk = &self.context.disk;
+        let path: PathBuf = temporary_path(&segment.keys_path);
+        if disk.exists(&path)? {
+            disk.unlink(&path)?;
+        }
+        let mut writer = RunWriter::create(disk, &path, self.id, segment.number, segment.salt())?;
+        let cursor = segment.memtable.in_order();
+        for (sort_key, mention) in cursor {
+            writer.push(&sort_key, &mention)?;
+        }
+        let counted = writer.finish()?;
+        disk.rename(&path, &segment.keys_path)?;
+        disk.sync_parent(&segment.keys_path)?;
+        let (_, superseded) = segment.usage();
+        Ok(SegmentSummary {
+            sealed_at_ns: self.context.clock.now_ns(),
+            first_written_at_ns: counted.written_at_ns_min.min(segment.last_written_ns()),
+            last_written_at_ns: segment.last_written_ns(),
+            value_id_max: counted.id_max.0,
+            files: counted.files,
+            folders: counted.folders,
+            removals: counted.removed,
+            value_bytes: counted.value_bytes,
+            superseded_keys: superseded.keys,
+            superseded_bytes: superseded.bytes,
+        })
+    }
+}
+
+/// Marks a record dead, so that a rebuild from the shards does not bring it back.
+fn bury(segment: &ActiveSegment, location: Location) -> Result<()> {
+    let Some(shard) = segment.shards.get(usize::from(location.shard)) else { return Ok(()) };
+    let record = RecordBytes::read(shard.file(), location.offset, HEADER_BYTES)?;
+    let header = RecordHeader { dead: true, ..record.header };
+    let mut bytes = Vec::new();
+    header.encode(record.key(), &mut bytes);
+    shard.rewrite(location.offset, &bytes)
+}
+
+/// Writes name and attributes of an entry into the header of its record. A crash in the middle of
+/// an earlier attempt may have left the header torn, so only what never changes is taken from it.
+fn rewrite(segment: &ActiveSegment, key: &[u8], entry: &Entry) -> Result<()> {
+    let Some(shard) = segment.shards.get(usize::from(entry.location.shard)) else {
+        return Ok(());
+    };
+    let mut start = [0; HEADER_BYTES];
+    shard.file().read_exact_at(&mut start, entry.location.offset)?;
+    let header = RecordHeader::rebuilt(&start, key, entry)
+        .map_err(|malformed| malformed.in_file(shard.file().path(), entry.location.offset))?;
+    let mut bytes = Vec::new();
+    header.encode(key, &mut bytes);
+    shard.rewrite(entry.location.offset, &bytes)
+}

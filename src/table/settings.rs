@@ -1,0 +1,227 @@
+//! Settings of a table, and what follows from them for each entry: expiry and sealing.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Table;
+use crate::error::{Error, Result};
+use crate::format::attributes::{Attributes, Kind};
+use crate::format::entry::Entry;
+use crate::format::table_file::TableFile;
+
+/// In `ttl_ns`: values never expire.
+pub(super) const NEVER_NS: u64 = u64::MAX;
+/// Name of the table file in the table's folder of each root.
+pub(super) const TABLE_FILE: &str = "table.metadata";
+
+/// What users set of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSettings {
+    /// Values expire this long after they were stored; `None`: never.
+    pub ttl: Option<Duration>,
+    /// For this long after the last close or attribute change a file can still be renamed,
+    /// re-attributed or removed.
+    pub grace: Duration,
+    /// Packed shards of new segments, 1..=255.
+    pub shards: u8,
+}
+
+impl Default for TableSettings {
+    /// Never expire, five minutes of grace, eight shards.
+    fn default() -> Self {
+        Self { ttl: None, grace: Duration::from_secs(300), shards: 8 }
+    }
+}
+
+impl TableSettings {
+    /// Refuses settings that make no sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.ttl == Some(Duration::ZERO) {
+            let allowed = "use a duration above zero, or \"none\" for never";
+            return Err(Error::InvalidSetting { setting: "ttl", value: "0s".into(), allowed });
+        }
+        if self.shards == 0 {
+            let allowed = "use 1 to 255";
+            return Err(Error::InvalidSetting { setting: "shards", value: "0".into(), allowed });
+        }
+        Ok(())
+    }
+}
+
+/// What a table holds. Values that have expired count until their segment is dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Files and links.
+    pub keys: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
+    /// Segments, sealed or not.
+    pub segments: u64,
+}
+
+pub(super) fn duration_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER_NS - 1)
+}
+
+impl Table {
+    /// The settings now in force.
+    #[must_use]
+    pub fn settings(&self) -> TableSettings {
+        let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
+        TableSettings {
+            ttl: (ttl_ns != NEVER_NS).then(|| Duration::from_nanos(ttl_ns)),
+            grace: Duration::from_nanos(self.grace_ns.load(Ordering::Acquire)),
+            shards: self.shards.load(Ordering::Acquire),
+        }
+    }
+
+    /// Sets the time to live of everything in the table, also of what is already there.
+    pub fn set_ttl(&self, ttl: Option<Duration>) -> Result<()> {
+        TableSettings { ttl, ..self.settings() }.check()?;
+        let ttl_ns = ttl.map(duration_ns);
+        self.change_settings(|file| file.ttl_ns = ttl_ns)?;
+        self.ttl_ns.store(ttl_ns.unwrap_or(NEVER_NS), Ordering::Release);
+        self.signals.wake_upkeep();
+        Ok(())
+    }
+
+    /// Sets the grace of everything in the table, also of what is already there.
+    pub fn set_grace(&self, grace: Duration) -> Result<()> {
+        let grace_ns = duration_ns(grace);
+        self.change_settings(|file| file.grace_ns = grace_ns)?;
+        self.grace_ns.store(grace_ns, Ordering::Release);
+        Ok(())
+    }
+
+    /// Sets the number of packed shards of new segments.
+    pub fn set_shards(&self, shards: u8) -> Result<()> {
+        TableSettings { shards, ..self.settings() }.check()?;
+        self.change_settings(|file| file.shards = shards)?;
+        self.shards.store(shards, Ordering::Release);
+        Ok(())
+    }
+
+    /// Mode, owner and times of the table's own folder.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes {
+        let (mode, uid, gid) = {
+            let file = self.settings_io.lock();
+            (file.mode, file.uid, file.gid)
+        };
+        let mtime_ns = self.mtime_ns.load(Ordering::Acquire);
+        let mut attributes = Attributes::new(Kind::Folder, mode, uid, gid, 0);
+        attributes.mtime_ns = mtime_ns;
+        attributes.ctime_ns = mtime_ns;
+        attributes
+    }
+
+    /// Changes mode, owner and modification time of the table's own folder.
+    pub fn set_attributes(&self, attributes: Attributes) -> Result<()> {
+        self.change_settings(|file| {
+            file.mode = attributes.permissions();
+            file.uid = attributes.uid;
+            file.gid = attributes.gid;
+            file.mtime_ns = attributes.mtime_ns;
+        })?;
+        self.mtime_ns.store(attributes.mtime_ns, Ordering::Release);
+        Ok(())
+    }
+
+    /// Replaces the table file in every root.
+    pub(super) fn change_settings(&self, change: impl FnOnce(&mut TableFile)) -> Result<()> {
+        self.check_writable()?;
+        let mut current = self.settings_io.lock();
+        let mut changed = current.clone();
+        change(&mut changed);
+        changed.revision += 1;
+        changed.mtime_ns = changed.mtime_ns.max(self.mtime_ns.load(Ordering::Acquire));
+        self.write_table_file(&changed)?;
+        *current = changed;
+        Ok(())
+    }
+
+    fn write_table_file(&self, file: &TableFile) -> Result<()> {
+        write_table_file(&self.context.disk, &self.table_dirs, file)
+    }
+
+    /// When the entry expires, ns since the Unix epoch; `None`: never. Exact for values; a folder
+    /// lives as long as the newest value stored in its segment.
+    #[must_use]
+    pub fn expires_at_ns(&self, entry: &Entry) -> Option<u64> {
+        let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
+        if ttl_ns == NEVER_NS {
+            return None;
+        }
+        let stored_at_ns = match entry.kind() {
+            Kind::Folder => {
+                let segment = entry.location.segment;
+                self.view.load().last_written_ns(segment).unwrap_or(0).max(entry.written_at_ns)
+            }
+            Kind::File | Kind::Symlink => entry.written_at_ns,
+        };
+        Some(stored_at_ns.saturating_add(ttl_ns))
+    }
+
+    /// Whether the entry's time is up.
+    #[must_use]
+    pub fn is_expired(&self, entry: &Entry) -> bool {
+        if self.ttl_ns.load(Ordering::Relaxed) == NEVER_NS {
+            return false;
+        }
+        let expires_at_ns = self.expires_at_ns(entry);
+        expires_at_ns.is_some_and(|at_ns| at_ns <= self.context.clock.now_ns())
+    }
+
+    /// Whether the entry's grace has passed, so that it changes no more. Folders never seal.
+    #[must_use]
+    pub fn is_sealed(&self, entry: &Entry) -> bool {
+        if entry.kind() == Kind::Folder {
+            return false;
+        }
+        let changed_ns = u64::try_from(entry.attributes.ctime_ns).unwrap_or(0);
+        let settled_from_ns = entry.written_at_ns.max(changed_ns);
+        let grace_ns = self.grace_ns.load(Ordering::Acquire);
+        settled_from_ns.saturating_add(grace_ns) <= self.context.clock.now_ns()
+    }
+
+    /// Keys and bytes of the table.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let view = self.view.load();
+        let mut usage = Usage::default();
+        let mut gone = Usage::default();
+        for sealed in view.sealed.values() {
+            let summary = &sealed.summary;
+            usage.keys += summary.files;
+            usage.bytes += summary.value_bytes;
+            gone.keys += summary.superseded_keys;
+            gone.bytes += summary.superseded_bytes;
+            usage.segments += 1;
+        }
+        for unsealed in view.unsealed() {
+            let (put, superseded) = unsealed.usage();
+            usage.keys += put.keys;
+            usage.bytes += put.bytes;
+            gone.keys += superseded.keys;
+            gone.bytes += superseded.bytes;
+            usage.segments += 1;
+        }
+        usage.keys = usage.keys.saturating_sub(gone.keys);
+        usage.bytes = usage.bytes.saturating_sub(gone.bytes);
+        usage
+    }
+}
+
+/// Writes the table file into every folder of the table.
+pub(super) fn write_table_file(
+    disk: &crate::disk::Disk,
+    table_dirs: &[std::path::PathBuf],
+    file: &TableFile,
+) -> Result<()> {
+    for dir in table_dirs {
+        let path = dir.join(TABLE_FILE);
+        let content = file.encode().map_err(|malformed| malformed.in_file(&path, 0))?;
+        disk.write_atomically(&path, &content)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,399 @@
+//! A value while it is written: any order, any length, in bounded memory.
+//!
+//! The bytes gather in memory. Past a threshold, or when all pending values together hold too
+//! much, they move to a file of their own and stream from then on; when the value is stored that
+//! file becomes a dedicated shard of the active segment by a rename. Storing may be repeated: what
+//! this writer stored before is then superseded, so that a file can be closed through one
+//! descriptor and go on growing through another.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::active::{ActiveSegment, Change};
+use super::folders::Parents;
+use super::put::Draft;
+use super::{Table, key};
+use crate::disk::DiskFile;
+use crate::error::{Error, Result, printable};
+use crate::format::attributes::Attributes;
+use crate::format::crc32c;
+use crate::format::entry::Entry;
+use crate::format::location::{SegmentNumber, ValueId};
+use crate::format::record::{BLOCK_BYTES, VALUE_BYTES_MAX, checksum_value};
+use crate::segment::checksums::BlockChecksums;
+use crate::segment::files::{spill_name, values_name};
+
+/// Shorter values stay in memory even when all pending values together hold too much: a file would
+/// cost more.
+const SPILL_BYTES_MIN: u64 = 4096;
+
+/// A value being written.
+#[derive(Debug)]
+pub struct Writer {
+    table: Arc<Table>,
+    id: ValueId,
+    content: Content,
+    parents: Parents,
+    is_dirty: bool,
+    /// As last stored.
+    stored: Option<Entry>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Memory(Vec<u8>),
+    File(SpillFile),
+}
+
+/// A value in a file of its own.
+#[derive(Debug)]
+struct SpillFile {
+    file: Arc<DiskFile>,
+    path: std::path::PathBuf,
+    bytes: u64,
+    checksums: BlockChecksums,
+    /// The segment and number it has as a dedicated shard, once stored.
+    dedicated: Option<(SegmentNumber, u32)>,
+}
+
+impl Table {
+    /// A new value. It has an identity at once, and a name when it is stored. The folders above
+    /// that name must then exist.
+    pub fn writer(&self) -> Result<Writer> {
+        self.new_writer(Parents::Require)
+    }
+
+    /// A writer that goes on with a stored file of length 0, so that `touch f; echo x > f` works:
+    /// what it stores has the same identity and takes the place of the empty value. Until then the
+    /// empty file stays what it is.
+    pub fn reopen_empty(&self, entry: &Entry) -> Result<Writer> {
+        let key = || format!("value {}", entry.id);
+        if entry.value_bytes > 0 {
+            return Err(Error::Exists { key: key() });
+        }
+        if self.is_expired(entry) {
+            return Err(Error::NotFound { key: key() });
+        }
+        if self.is_sealed(entry) {
+            return Err(Error::Sealed { key: key() });
+        }
+        let mut writer = self.new_writer(Parents::Require)?;
+        writer.id = entry.id;
+        writer.stored = Some(*entry);
+        Ok(writer)
+    }
+
+    pub(super) fn new_writer(&self, parents: Parents) -> Result<Writer> {
+        self.check_writable()?;
+        Ok(Writer {
+            table: self.shared()?,
+            id: self.new_value_id()?,
+            content: Content::Memory(Vec::new()),
+            parents,
+            is_dirty: true,
+            stored: None,
+        })
+    }
+}
+
+impl Writer {
+    /// The identity of the value.
+    #[must_use]
+    pub fn id(&self) -> ValueId {
+        self.id
+    }
+
+    /// Length so far, in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match &self.content {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(spill) => spill.bytes,
+        }
+    }
+
+    /// Whether nothing was written so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether anything changed since the value was last stored.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// Length when the value was last stored; `None` before the first time.
+    #[must_use]
+    pub fn stored_len(&self) -> Option<u64> {
+        self.stored.map(|entry| entry.value_bytes)
+    }
+
+    /// Writes at an offset; a gap behind the end so far reads as zeros.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        self.make_room(end)?;
+        self.is_dirty = true;
+        match &mut self.content {
+            Content::Memory(content) => {
+                // Within the spill threshold, which fits memory.
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let stop = start.saturating_add(bytes.len());
+                if start == content.len() {
+                    content.extend_from_slice(bytes);
+                } else {
+                    if content.len() < stop {
+                        content.resize(stop, 0);
+                    }
+                    content[start..stop].copy_from_slice(bytes);
+                }
+            }
+            Content::File(spill) => {
+                spill.file.write_all_at(bytes, offset)?;
+                spill.checksums.write(offset, bytes);
+                spill.bytes = spill.bytes.max(end);
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the value, or extends it with zeros.
+    pub fn truncate(&mut self, length: u64) -> Result<()> {
+        if length == self.len() {
+            return Ok(());
+        }
+        self.make_room(length)?;
+        self.is_dirty = true;
+        match &mut self.content {
+            Content::Memory(content) => {
+                let before = content.len() as u64;
+                content.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+                if length < before {
+                    self.table.context.pending_bytes.fetch_sub(before - length, Ordering::Relaxed);
+                }
+            }
+            Content::File(spill) => {
+                spill.file.set_len(length)?;
+                spill.checksums.truncate(length);
+                spill.bytes = length;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills `buffer` from `offset`; returns how many bytes that were, fewer only at the end.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        match &self.content {
+            Content::Memory(content) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+                let count = buffer.len().min(content.len() - start);
+                buffer[..count].copy_from_slice(&content[start..start + count]);
+                Ok(count)
+            }
+            Content::File(spill) => {
+                let left =
+                    usize::try_from(spill.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let count = buffer.len().min(left);
+                spill.file.read_at(&mut buffer[..count], offset)
+            }
+        }
+    }
+
+    /// Accounts for growth up to `end`, and moves the value to a file when that is too much.
+    fn make_room(&mut self, end: u64) -> Result<()> {
+        self.table.check_writable()?;
+        if end > VALUE_BYTES_MAX {
+            return Err(Error::ValueTooLong { max: VALUE_BYTES_MAX });
+        }
+        let Content::Memory(content) = &self.content else {
+            return Ok(());
+        };
+        let context = &self.table.context;
+        let growth = end.saturating_sub(content.len() as u64);
+        let pending = context.pending_bytes.fetch_add(growth, Ordering::Relaxed) + growth;
+        let is_long = end > context.config.spill_bytes;
+        let is_too_much = pending > context.config.pending_bytes_max && end > SPILL_BYTES_MIN;
+        if is_long || is_too_much {
+            context.pending_bytes.fetch_sub(growth, Ordering::Relaxed);
+            return self.spill();
+        }
+        Ok(())
+    }
+
+    /// Moves the value from memory to a file of its own.
+    fn spill(&mut self) -> Result<()> {
+        let Content::Memory(content) = &self.content else {
+            return Ok(());
+        };
+        let table = &self.table;
+        let root = table.choose_root(content.len() as u64)?;
+        let dir = table.dirs.dir(root).map(Path::to_path_buf).unwrap_or_default();
+        let path = dir.join(spill_name(self.id.0));
+        let file = Arc::new(table.context.disk.create_new(&path)?);
+        let mut spill = SpillFile {
+            file,
+            path,
+            bytes: content.len() as u64,
+            checksums: BlockChecksums::default(),
+            dedicated: None,
+        };
+        let written = spill.file.write_all_at(content, 0);
+        spill.checksums.write(0, content);
+        if let Err(error) = written {
+            discard(table, &spill);
+            return Err(error);
+        }
+        table.context.pending_bytes.fetch_sub(spill.bytes, Ordering::Relaxed);
+        self.content = Content::File(spill);
+        Ok(())
+    }
+
+    /// Takes back what this writer stored, now named `key`, sealed or not: its file is still open,
+    /// so nobody was told that it is final. The bytes stay readable and writable here.
+    pub fn discard(&mut self, key: &[u8]) -> Result<()> {
+        if self.stored.is_some() {
+            self.table.remove_value(key, self.id)?;
+            self.is_dirty = true;
+        }
+        Ok(())
+    }
+
+    /// Stores the bytes so far under `key`. Repeated calls supersede what was stored before.
+    /// Nothing happens when neither bytes nor key nor attributes changed.
+    pub fn store(&mut self, key: &[u8], attributes: Attributes) -> Result<Entry> {
+        self.table.check_writable()?;
+        key::check_file(key)?;
+        if !self.is_dirty
+            && let Some(entry) = self.table.find_live_entry(self.table.hash(key), key)?
+            && entry.id == self.id
+            && entry.attributes == attributes
+        {
+            return Ok(entry);
+        }
+        let table = Arc::clone(&self.table);
+        let entry = match &mut self.content {
+            Content::Memory(content) => {
+                let mut checksums = Vec::new();
+                let value_crc = checksum_value(content, &mut checksums);
+                let mut draft = Draft {
+                    id: self.id,
+                    attributes,
+                    written_at_ns: 0,
+                    value_bytes: content.len() as u64,
+                    value_crc,
+                    inline: content,
+                    checksums: &checksums,
+                    dedicated: 0,
+                };
+                table.store_draft(key, &mut draft, self.parents, |_| Ok(0))?
+            }
+            Content::File(spill) => {
+                let mut checksums = spill.checksums.finish(&spill.file, spill.bytes)?;
+                let value_crc = match checksums.as_slice() {
+                    [] => crc32c(&[]),
+                    [a, b, c, d] => u32::from_le_bytes([*a, *b, *c, *d]),
+                    many => crc32c(many),
+                };
+                if spill.bytes <= BLOCK_BYTES {
+                    checksums.clear();
+                }
+                let mut draft = Draft {
+                    id: self.id,
+                    attributes,
+                    written_at_ns: 0,
+                    value_bytes: spill.bytes,
+                    value_crc,
+                    inline: &[],
+                    checksums: &checksums,
+                    dedicated: 0,
+                };
+                table.store_draft(key, &mut draft, self.parents, |active| {
+                    spill.move_into(&table, active)
+                })?
+            }
+        };
+        self.is_dirty = false;
+        self.stored = Some(entry);
+        Ok(entry)
+    }
+}
+
+impl SpillFile {
+    /// Makes the file a dedicated shard of the active segment, and returns its number.
+    fn move_into(&mut self, table: &Table, active: &ActiveSegment) -> Result<u32> {
+        if let Some((segment, number)) = self.dedicated
+            && segment == active.number
+        {
+            active.note_dedicated(Arc::clone(&self.file));
+            return Ok(number);
+        }
+        let number = active.reserve_dedicated();
+        let target = self.path.with_file_name(values_name(active.number, number));
+        match self.dedicated {
+            None => table.context.disk.rename(&self.path, &target)?,
+            // What was stored before is in an earlier segment, which keeps its name for the file.
+            Some(_) => table.context.disk.hard_link(&self.path, &target)?,
+        }
+        self.path = target;
+        self.dedicated = Some((active.number, number));
+        active.note_dedicated(Arc::clone(&self.file));
+        Ok(number)
+    }
+}
+
+impl Table {
+    /// Stores a pending value under a key that is free, or holds what the same writer stored.
+    fn store_draft(
+        &self,
+        key: &[u8],
+        draft: &mut Draft<'_>,
+        parents: Parents,
+        mut place: impl FnMut(&ActiveSegment) -> Result<u32>,
+    ) -> Result<Entry> {
+        let hash = self.hash(key);
+        self.with_active(|active| {
+            draft.written_at_ns = self.context.clock.now_ns();
+            self.mention_parents(active, key, draft.written_at_ns, parents)?;
+            let _stripe = self.lock_stripe(key);
+            let own = match self.find_live_entry(hash, key)? {
+                Some(entry) if entry.id == draft.id => Some(entry),
+                Some(_) => return Err(Error::Exists { key: printable(key) }),
+                None => {
+                    self.check_no_folder(key)?;
+                    None
+                }
+            };
+            draft.dedicated = place(active)?;
+            let mut entry = draft.append(active, hash, key)?;
+            entry.supersedes = own.and_then(|own| {
+                let is_active = own.location.segment == active.number;
+                if is_active { own.supersedes } else { Some(own.location) }
+            });
+            active.mention(&Change::put(hash, key, entry))?;
+            Ok(entry)
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        match &self.content {
+            Content::Memory(content) => {
+                let bytes = content.len() as u64;
+                self.table.context.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            Content::File(spill) if spill.dedicated.is_none() || self.stored.is_none() => {
+                discard(&self.table, spill);
+            }
+            Content::File(_) => {}
+        }
+    }
+}
+
+fn discard(table: &Table, spill: &SpillFile) {
+    if let Err(error) = table.context.disk.unlink(&spill.path) {
+        log::warn!("{error}");
+    }
+}
