@@ -2,7 +2,12 @@
 //!
 //! Run with `cargo bench --bench keymap [-- KEYS [DIRECTORY]]`. The keymap is not public, so its
 //! sources are compiled into this program instead of being opened up for it.
-#![allow(dead_code, unreachable_pub, reason = "only a part of the included modules is used here")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "only a part of the included modules is used here"
+)]
 #![allow(clippy::print_stdout, reason = "the report of a bench")]
 
 #[path = "../src/disk.rs"]

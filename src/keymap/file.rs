@@ -127,15 +127,24 @@ impl MapFile {
         }
     }
 
-    /// Syncs the pages, then writes and syncs the header copy that is not the current one.
-    pub(super) fn persist(&self, complete_up_to: SegmentNumber) -> Result<()> {
-        self.file.sync_data()?;
+    /// Makes what was written so far durable.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Writes the header copy that is not the current one. It counts once it is synced, and must
+    /// claim only what was synced before.
+    pub(super) fn write_next_header(&self, complete_up_to: SegmentNumber) -> Result<KeymapHeader> {
         let sequence = self.sequence.load(Ordering::Relaxed) + 1;
-        write_header(&self.file, &self.header(sequence, complete_up_to))?;
-        self.file.sync_data()?;
-        self.sequence.store(sequence, Ordering::Relaxed);
-        self.complete_up_to.store(complete_up_to.0, Ordering::Release);
-        Ok(())
+        let header = self.header(sequence, complete_up_to);
+        write_header(&self.file, &header)?;
+        Ok(header)
+    }
+
+    /// Takes a header that was written and synced for the current one.
+    pub(super) fn take_header(&self, header: &KeymapHeader) {
+        self.sequence.store(header.sequence, Ordering::Relaxed);
+        self.complete_up_to.store(header.complete_up_to.0, Ordering::Release);
     }
 
     /// The live slots of a fingerprint.

@@ -6,6 +6,7 @@
 //! is written as `G.map.tmp`, synced, renamed and only then used; until then the old one answers
 //! lookups and stays as it is, and whatever stops the work costs only the temporary file.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -231,10 +232,12 @@ impl Build<'_> {
     }
 }
 
-fn discard(disk: &Disk, path: &Path) {
-    if let Err(error) = disk.unlink(path) {
-        // The next open removes it.
-        log::warn!("an unfinished keymap stays behind: {error}");
+/// Removes a file that is used no more. A failure costs only space: the next open tries again.
+pub(super) fn discard(disk: &Disk, path: &Path) {
+    match disk.unlink(path) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => log::warn!("an unused keymap file stays behind: {error}"),
+        Ok(()) => {}
     }
 }
 
@@ -264,7 +267,20 @@ impl<'a> OldSlots<'a> {
                 malformed.in_file(self.map.file().path(), page_offset(number))
             })?;
             let lowest_live = self.lowest_live;
-            self.ahead.extend(page::slots(bytes).filter(|slot| slot.segment() >= lowest_live));
+            for slot in page::slots(bytes).filter(|slot| slot.segment() >= lowest_live) {
+                // Taking slots in order relies on this; no other checksum covers it.
+                let home = page::home_page(slot.fingerprint(), self.map.home_pages());
+                if home > number || number - home > TAIL_PAGES {
+                    let reason = format!("a slot of page {home} stands in page {number}");
+                    self.map.report_damage(number, &reason);
+                    return Err(Error::corrupt(
+                        self.map.file().path(),
+                        page_offset(number),
+                        reason,
+                    ));
+                }
+                self.ahead.push(slot);
+            }
         }
         self.next += count;
         Ok(count > 0)

@@ -186,7 +186,7 @@ pub(crate) struct Keymap {
 /// What only the one writer touches.
 #[derive(Debug, Default)]
 struct Writer {
-    /// The first failed sync. What the file holds after it is unknown, so nothing more is claimed.
+    /// The first failed sync. The file was given up, so it takes nothing more and claims nothing.
     sync_failure: Option<String>,
 }
 
@@ -205,7 +205,8 @@ impl Keymap {
     /// to. `live_keys_estimate` counts the keys of all live sealed segments, these changes
     /// included. When `abort` is set, it stops at the next stretch of pages.
     ///
-    /// After an error, too, some changes may be in the map; insert all of them again.
+    /// After an error, too, some changes may be in the map; insert all of them again. Needs 16 bytes
+    /// of memory for each change, beside the changes themselves.
     pub(crate) fn insert(
         &self,
         changes: &[Change],
@@ -253,14 +254,25 @@ impl Keymap {
         let mut writer = self.writer.lock();
         self.refuse_after_failed_sync(&writer)?;
         let map = self.current.load();
-        let persisted = map.persist(complete_up_to(&map));
-        if let Err(error) = &persisted {
-            writer.sync_failure = Some(error.to_string());
-        }
-        persisted
+        self.sync_pages(&map, &mut writer)?;
+        let header = map.write_next_header(complete_up_to(&map))?;
+        self.sync_pages(&map, &mut writer)?;
+        map.take_header(&header);
+        Ok(())
     }
 
-    /// Starts again empty, complete up to nothing: the first step of a rebuild.
+    /// Syncs, and gives the file up when that fails: the kernel may then hold pages that it takes
+    /// for written though the drive has never seen them, so that even inserting them again, now or
+    /// after reopening, would not bring them there. Lookups go on in the unlinked file.
+    fn sync_pages(&self, map: &MapFile, writer: &mut Writer) -> Result<()> {
+        map.sync().inspect_err(|error| {
+            writer.sync_failure = Some(error.to_string());
+            grow::discard(&self.disk, map.file().path());
+        })
+    }
+
+    /// Starts again empty, complete up to nothing: the first step of a rebuild, after damage or a
+    /// failed sync. Until the segments are inserted again, lookups do not know them.
     pub(crate) fn clear(&self) -> Result<()> {
         let mut writer = self.writer.lock();
         self.start_empty()?;
@@ -310,10 +322,7 @@ impl Keymap {
     /// Lookups under way finish in the old one.
     fn publish(&self, map: MapFile) {
         let old = self.current.swap(Arc::new(map));
-        if let Err(error) = self.disk.unlink(old.file().path()) {
-            // The next open removes it.
-            log::warn!("an old keymap stays behind: {error}");
-        }
+        grow::discard(&self.disk, old.file().path());
     }
 }
 

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::file::MapFile;
-use super::grow::{build_empty, generation_path};
+use super::grow::{build_empty, discard, generation_path};
 use super::{Keymap, Writer};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result, printable};
@@ -49,9 +49,7 @@ impl Keymap {
         let older = found.generations.iter().filter(|&&generation| generation != kept);
         let leftovers = older.map(|&generation| generation_path(&data_dir, generation));
         for path in leftovers.chain(found.unfinished) {
-            if let Err(error) = disk.unlink(&path) {
-                log::warn!("a leftover of the keymap stays: {error}");
-            }
+            discard(disk, &path);
         }
         let keymap = Self {
             disk: disk.clone(),

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::{Change, Inserted, Keymap, Lookup};
 use crate::disk::{Disk, Faults};
+use crate::format::keymap_page::first_fingerprint;
 use crate::format::location::{Location, SegmentNumber};
 
 pub(super) const TABLE: [u8; 16] = *b"the table's own!";
@@ -289,7 +290,12 @@ fn any_failing_disk_operation_costs_nothing_that_was_inserted() {
         for number in 0..expected {
             assert_eq!(places(&bed.keymap, spread(number), 0).len(), 1, "operation {nth}");
         }
+        let given_up = bed.data_files().is_empty();
         let bed = bed.reopen();
+        if given_up {
+            assert!(marked.is_err() && bed.reason.is_some(), "operation {nth}");
+            continue;
+        }
         assert_eq!((bed.reason.as_deref(), bed.data_files().len()), (None, 1), "operation {nth}");
         for number in 0..expected {
             assert_eq!(places(&bed.keymap, spread(number), 0).len(), 1, "operation {nth}");
@@ -313,6 +319,8 @@ fn a_failed_sync_ends_all_claims_until_the_map_starts_again() {
         assert!(refused.to_string().contains("cannot sync"), "{refused}");
     }
     assert_eq!(bed.keymap.complete_up_to(), SegmentNumber(0));
+    assert_eq!(places(&bed.keymap, 1, 0), [at(1, 1)]);
+    assert!(bed.data_files().is_empty(), "what failed to sync is not taken up again");
     bed.keymap.clear().expect("a new start");
     insert(&bed.keymap, &[put(1, at(1, 1))], 1);
     bed.keymap.mark_complete(SegmentNumber(1)).expect("a mark");
@@ -356,6 +364,65 @@ fn lookups_miss_nothing_while_others_insert_and_the_map_grows() {
         }
     });
     assert!(bed.keymap.stats().expect("numbers").generation > 5);
+}
+
+#[test]
+fn growing_finds_what_overflowed_over_the_end_of_a_stretch() {
+    let bed = Bed::new();
+    let spread_out: Vec<_> = (0..15_000).map(|number| put(spread(number), at(1, number))).collect();
+    bed.keymap.reserve(15_000);
+    insert(&bed.keymap, &spread_out, 15_000);
+    let home_pages = u32::try_from(bed.keymap.stats().expect("numbers").pages).expect("few") - 3;
+    let crowd = first_fingerprint(63, home_pages);
+    assert!(home_pages > 64);
+    let crowded: Vec<_> =
+        (0..200).map(|number| put(crowd + number * 65_537, at(1, number))).collect();
+    insert(&bed.keymap, &crowded, 15_200);
+    let more: Vec<_> = (15_000..30_000).map(|number| put(spread(number), at(1, number))).collect();
+    insert(&bed.keymap, &more, 30_200);
+    assert_eq!(bed.keymap.stats().expect("numbers").generation, 3);
+    for number in 0..200 {
+        assert_eq!(places(&bed.keymap, crowd + number * 65_537, 0), [at(1, number)]);
+    }
+    for number in 0..30_000 {
+        assert_eq!(places(&bed.keymap, spread(number), 0), [at(1, number)]);
+    }
+}
+
+#[test]
+fn a_key_that_moves_to_another_page_is_never_out_of_sight() {
+    // One crowded page: 255 fingerprints fill it and those that came later stand in the next.
+    let crowd = |number: u64| 0x3fff_0000_0000 + number * 65_537;
+    let bed = Bed::new();
+    let all: Vec<_> = (0..500).map(|number| put(crowd(number), at(1, number))).collect();
+    for changes in all.chunks(250) {
+        insert(&bed.keymap, changes, 500);
+    }
+    let moving = AtomicU64::new(499);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                let number = moving.load(Ordering::Acquire);
+                if number == 0 {
+                    break;
+                }
+                assert!(!places(&bed.keymap, crowd(number), 0).is_empty(), "key {number}");
+            }
+        });
+        // Each time a key of the first page goes and one of the second takes its place.
+        for step in 0..240 {
+            let number = 499 - step;
+            moving.store(number, Ordering::Release);
+            std::thread::sleep(std::time::Duration::from_micros(200));
+            let changes = [
+                Change::Remove { fingerprint: crowd(step), location: at(1, step) },
+                Change::Remove { fingerprint: crowd(number), location: at(1, number) },
+                put(crowd(number), at(2, number)),
+            ];
+            insert(&bed.keymap, &changes, 500);
+        }
+        moving.store(0, Ordering::Release);
+    });
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{Keymap, Lookup};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::format::crc32c;
-use crate::format::keymap_page::home_page;
+use crate::format::keymap_page::{self as page, home_page};
 use crate::format::location::SegmentNumber;
 
 const KEYS: u64 = 1_500;
@@ -83,6 +83,24 @@ fn lost_and_misplaced_pages_are_noticed() {
     let bed = bed.reopen();
     assert!(count_damaged(&bed.keymap) > 300);
     assert!(bed.keymap.count_live(NONE_STALE).is_err());
+}
+
+#[test]
+fn a_slot_that_stands_in_a_wrong_page_stops_growing() {
+    let (bed, file) = filled();
+    let mut bytes = fs::read(&file).expect("the file");
+    let (pages, _) = bytes.as_chunks_mut::<4096>();
+    // The slots of home page 7 in the place of home page 0, with everything else in order.
+    pages[2] = pages[9];
+    pages[2][4..8].fill(0);
+    page::seal(&mut pages[2]);
+    fs::write(&file, bytes).expect("a file");
+    let bed = bed.reopen();
+    let more: Vec<_> = (0..9_000).map(|number| put(spread(number), at(2, number))).collect();
+    let answer = bed.keymap.insert(&more, NONE_STALE, 9_000, &AtomicBool::new(false));
+    let message = answer.expect_err("refused").to_string();
+    assert!(message.contains("a slot of page 7 stands in page 0"), "{message}");
+    assert!(bed.keymap.is_damaged());
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl Modelled {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn random_histories_match_the_model(steps in steps(), crowded in any::<bool>()) {
