@@ -141,6 +141,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         let rate = per_second(random.len() as u64, start.elapsed().as_secs_f64());
         println!("lookup present, whole map, two threads: {rate:.1} M/s together");
+        for (size, count) in [(1_000, 20), (100_000, 5)] {
+            let mut seconds = 0.0;
+            for number in 0..count {
+                let first = keys + size * (number + 1_000);
+                let changes = batch(first, first + size);
+                let start = Instant::now();
+                keymap.insert(&changes, NONE_STALE, keys, &AtomicBool::new(false))?;
+                seconds += start.elapsed().as_secs_f64();
+            }
+            let rate = per_second(size * count, seconds);
+            println!("insert {count} batches of {size} into the whole map: {rate:.2} M keys/s");
+        }
     }
     Ok(())
 }
