@@ -5,7 +5,7 @@
 //! `names/` is not public, so this takes in the source of the floors it stands on. That it compiles
 //! also shows that `names/` imports nothing from above.
 #![allow(
-    dead_code,
+    unused,
     missing_docs,
     unreachable_pub,
     clippy::pedantic,
@@ -187,9 +187,11 @@ fn run(memtable: &Arc<Memtable>, keys: &[(KeyHash, Vec<u8>)]) {
     }
 }
 
+type MakeKey = fn(u64) -> Vec<u8>;
+
 fn main() {
     let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let kinds: [(&str, fn(u64) -> Vec<u8>); 2] =
+    let kinds: [(&str, MakeKey); 2] =
         [("random 32-byte keys", random_key), ("paths, 100 names to a folder", path_key)];
     for (round, (name, make)) in kinds.into_iter().enumerate() {
         println!("{count} {name}");

@@ -55,6 +55,16 @@ impl Cursor {
         }
     }
 
+    fn skip_to(&mut self, bound: Bound<&[u8]>) -> Result<()> {
+        match self {
+            Self::Memtable(cursor) => {
+                cursor.skip_to(bound);
+                Ok(())
+            }
+            Self::Run(cursor) => cursor.skip_to(bound),
+        }
+    }
+
     fn advance(&mut self) -> Result<()> {
         match self {
             Self::Memtable(cursor) => {
@@ -140,7 +150,7 @@ impl Merge {
             if cursor.current().is_none_or(|(key, _)| self.direction.reaches(key, bound)) {
                 break;
             }
-            if let Err(error) = cursor.seek(bound) {
+            if let Err(error) = cursor.skip_to(bound) {
                 self.heap.clear();
                 return Err(error);
             }

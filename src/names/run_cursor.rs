@@ -121,6 +121,16 @@ impl RunCursor {
         Ok(())
     }
 
+    /// Goes on to the first entry at or behind `bound`, which must not lie in front of where the
+    /// walk stands. Short ways need no search.
+    pub(crate) fn skip_to(&mut self, bound: Bound<&[u8]>) -> Result<()> {
+        let before = self.group.before(self.direction, bound);
+        if self.at.is_some() && self.stand(before) {
+            return Ok(());
+        }
+        self.seek(bound)
+    }
+
     /// Goes to the next entry.
     pub(crate) fn advance(&mut self) -> Result<()> {
         let Some(at) = self.at.take() else { return Ok(()) };

@@ -37,6 +37,19 @@ impl MemtableCursor {
         self.fill(bound);
     }
 
+    /// Goes on to the first key at or behind `bound`, which must not lie in front of where the walk
+    /// stands. Keys that came since the walk was sought need not be seen.
+    pub(crate) fn skip_to(&mut self, bound: Bound<&[u8]>) {
+        let rest = self.batch.get(self.at..).unwrap_or_default();
+        match rest.iter().position(|(key, _)| self.direction.reaches(key, bound)) {
+            Some(passed) => self.at += passed,
+            None => {
+                self.batch_keys = BATCH_KEYS_MIN;
+                self.fill(bound);
+            }
+        }
+    }
+
     /// Where the walk stands.
     pub(crate) fn current(&self) -> Option<(&[u8], &Mention)> {
         self.batch.get(self.at).map(|(key, mention)| (&**key, mention))

@@ -11,7 +11,7 @@ use crate::names::Direction;
 use crate::names::folder::FolderListing;
 use crate::names::iter::Keys;
 use crate::names::memtable::Memtable;
-use crate::names::merge::{Choice, Layer};
+use crate::names::merge::{Choice, Layer, Merge};
 
 /// Values written before this have expired.
 const EXPIRED_BEFORE_NS: u64 = 1_000_010;
@@ -246,5 +246,52 @@ fn a_hidden_tree_costs_one_seek() {
         drop(listing);
         assert_eq!(shown, 2);
         assert!(asked < 10, "{asked} mentions were looked at");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Random seeks and skips between steps.
+    #[test]
+    fn merges_can_be_sought_and_skipped_at_any_time(
+        layers in prop::collection::vec(layer(), 1..5),
+        memtables in 0..3_usize,
+        backward in any::<bool>(),
+        moves in prop::collection::vec((0..4_u8, key()), 1..30),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let built = build(&directory, &layers, memtables);
+        let live = live(&layers);
+        let direction = if backward { Direction::Backward } else { Direction::Forward };
+        let mut merge = Merge::new(direction, built.into_iter().enumerate());
+        merge.seek(Bound::Unbounded).unwrap();
+        let mut left: Vec<_> = live.iter().collect();
+        if backward {
+            left.reverse();
+        }
+        let all = left.clone();
+        for (kind, key) in moves {
+            let key = sort_key(&key);
+            match kind {
+                0 => {
+                    merge.seek(Bound::Excluded(&key)).unwrap();
+                    left.clone_from(&all);
+                    left.retain(|(held, _)| direction.reaches(held, Bound::Excluded(&key)));
+                }
+                1 => {
+                    merge.skip_to(Bound::Included(&key)).unwrap();
+                    left.retain(|(held, _)| direction.reaches(held, Bound::Included(&key)));
+                }
+                _ => {
+                    let found = merge.next(&mut choose).unwrap();
+                    let expected = (!left.is_empty()).then(|| left.remove(0));
+                    prop_assert_eq!(
+                        found.map(|found| (merge.key(), found.entry, found.source)),
+                        expected.map(|(key, (entry, source))| (&key[..], *entry, *source))
+                    );
+                }
+            }
+        }
     }
 }
