@@ -132,6 +132,23 @@ fn memtable(keys: &[(KeyHash, Vec<u8>)], shows_memory: bool) -> Arc<Memtable> {
     memtable
 }
 
+/// Two writers of different keys at once; the time is that of both together.
+fn contended(keys: &[(KeyHash, Vec<u8>)]) {
+    let memtable = Memtable::new();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for half in keys.chunks(keys.len().div_ceil(2)) {
+            let memtable = &memtable;
+            scope.spawn(move || {
+                for (number, (hash, key)) in half.iter().enumerate() {
+                    memtable.put(*hash, key, mention(number as u64));
+                }
+            });
+        }
+    });
+    report("memtable put of new keys, two threads", keys.len() as u64, start);
+}
+
 fn run(memtable: &Arc<Memtable>, keys: &[(KeyHash, Vec<u8>)]) {
     let count = keys.len() as u64;
     let directory = tempfile::tempdir().unwrap();
@@ -199,5 +216,6 @@ fn main() {
             (0..count).map(make).map(|key| (KeyHash::new(SALT, &key), key)).collect();
         let memtable = memtable(&keys, round == 0);
         run(&memtable, &keys);
+        contended(&keys);
     }
 }
