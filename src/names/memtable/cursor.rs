@@ -41,12 +41,12 @@ impl MemtableCursor {
     /// stands. Keys that came since the walk was sought need not be seen.
     pub(crate) fn skip_to(&mut self, bound: Bound<&[u8]>) {
         let rest = self.batch.get(self.at..).unwrap_or_default();
-        match rest.iter().position(|(key, _)| self.direction.reaches(key, bound)) {
-            Some(passed) => self.at += passed,
-            None => {
-                self.batch_keys = BATCH_KEYS_MIN;
-                self.fill(bound);
-            }
+        let passed = rest.iter().position(|(key, _)| self.direction.reaches(key, bound));
+        if let Some(passed) = passed {
+            self.at += passed;
+        } else {
+            self.batch_keys = BATCH_KEYS_MIN;
+            self.fill(bound);
         }
     }
 
