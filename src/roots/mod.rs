@@ -20,7 +20,7 @@ mod space;
 mod tests;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -41,6 +41,9 @@ pub(crate) use self::space::DriveSpace;
 pub const LOCK_FILE_NAME: &str = "littfs.lock";
 /// The file in the first root that a mount in the background writes its log to.
 pub const LOG_FILE_NAME: &str = "littfs.log";
+
+/// The mode of a root directory that is made here.
+const ROOT_MODE: u32 = 0o700;
 
 /// One of the roots that are open; the position among the given paths that were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -294,7 +297,8 @@ impl Opening<'_> {
     }
 }
 
-/// Creates a directory with its parents, each durable in the one above.
+/// Creates a directory with its parents, each durable in the one above. Others cannot look into a
+/// new root: the modes of stored files only hold where the mount enforces them.
 fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
     let mut created = Vec::new();
     for ancestor in path.ancestors() {
@@ -304,6 +308,10 @@ fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
         created.push(ancestor);
     }
     disk.create_dir_all(path)?;
+    if !created.is_empty() {
+        fs::set_permissions(path, fs::Permissions::from_mode(ROOT_MODE))
+            .map_err(|source| Error::io("set the mode of", path, source))?;
+    }
     created.iter().rev().try_for_each(|directory| disk.sync_parent(directory))
 }
 

@@ -46,6 +46,8 @@ fn a_new_database_opens_again_in_any_order() {
     assert_eq!(again.database_id(), id);
     assert_eq!(again.paths(), place.paths(&["c", "x/a", "x/b"]));
     assert_eq!(again.indexes().count(), 3);
+    let mode = fs::metadata(place.path("x/a")).expect("stat").mode();
+    assert_eq!(mode & 0o777, ROOT_MODE, "stored files of any mode are private to the database");
     let members = place.identity("c").roots;
     assert_eq!(members.len(), 3);
     assert_eq!(members, place.identity("x/a").roots);
