@@ -242,6 +242,29 @@ impl Db {
         self.0.context.roots.paths()
     }
 
+    /// Roots of the database that were not there when it was opened degraded: where they were last.
+    #[must_use]
+    pub fn missing_roots(&self) -> Vec<PathBuf> {
+        self.0.context.roots.missing().iter().map(|missing| missing.path.clone()).collect()
+    }
+
+    /// Roots that have failed since, each with the first failure.
+    #[must_use]
+    pub fn failed_roots(&self) -> Vec<(PathBuf, String)> {
+        let roots = &self.0.context.roots;
+        let failed = roots.indexes().filter_map(|root| {
+            roots.failure(root).map(|reason| (roots.path(root).to_path_buf(), reason.to_owned()))
+        });
+        failed.collect()
+    }
+
+    /// The identity of the database, 32 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.0.context.roots.database_id()
+    }
+
+    #[cfg(test)]
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.0.context
     }

@@ -11,7 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 /// The salt of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Salt(pub [u8; 16]);
+pub(crate) struct Salt(pub(crate) [u8; 16]);
 
 /// The hash of one key under one salt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

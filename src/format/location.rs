@@ -47,8 +47,10 @@ pub struct Location {
 impl Location {
     /// Offset and segment in 64 bits: bits 0..32 are offset / 8, bits 32..64 the segment.
     pub(crate) fn packed(&self) -> u64 {
-        debug_assert!(self.offset % RECORD_ALIGNMENT == 0 && self.offset < SHARD_BYTES_MAX);
-        (u64::from(self.segment.0) << 32) | (self.offset / RECORD_ALIGNMENT & 0xffff_ffff)
+        debug_assert!(
+            self.offset.is_multiple_of(RECORD_ALIGNMENT) && self.offset < SHARD_BYTES_MAX
+        );
+        (u64::from(self.segment.0) << 32) | ((self.offset / RECORD_ALIGNMENT) & 0xffff_ffff)
     }
 
     /// The reverse of [`Location::packed`].

@@ -38,15 +38,6 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     (crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) & 0xffff_ffff) as u32
 }
 
-/// CRC32C over several parts as if they were one.
-pub(crate) fn crc32c_parts(parts: &[&[u8]]) -> u32 {
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    for part in parts {
-        digest.update(part);
-    }
-    (digest.finalize() & 0xffff_ffff) as u32
-}
-
 /// The CRC32C of bytes whose first part has `crc` and whose rest is `more`.
 pub(crate) fn crc32c_append(crc: u32, more: &[u8]) -> u32 {
     let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;

@@ -35,6 +35,9 @@ use crate::format::entry::Entry;
 pub(crate) const HEADER_BYTES: usize = 80;
 /// Values are checksummed in blocks of this many bytes.
 pub(crate) const BLOCK_BYTES: u64 = 64 * 1024;
+/// The same for slices.
+pub(crate) const BLOCK_SIZE: usize = 64 * 1024;
+const _: () = assert!(BLOCK_SIZE as u64 == BLOCK_BYTES);
 /// The longest key, in bytes.
 pub(crate) const KEY_BYTES_MAX: usize = 4095;
 /// The longest value, in bytes: 4 TiB, so that its block checksums (256 MiB) fit a record.
@@ -155,7 +158,7 @@ impl RecordHeader {
         fields.zeros(usize::from(key_capacity).saturating_sub(key.len()))?;
         let sane = key_bytes > 0
             && key_bytes <= key_capacity
-            && key_capacity % 8 == 0
+            && key_capacity.is_multiple_of(8)
             && flags & !(FLAG_DEDICATED | FLAG_DEAD) == 0
             && (flags & FLAG_DEDICATED != 0) == (dedicated != 0)
             && value_bytes <= VALUE_BYTES_MAX
@@ -247,8 +250,7 @@ pub(crate) fn checksum_value(value: &[u8], checksums: &mut Vec<u8>) -> u32 {
     if value.len() as u64 <= BLOCK_BYTES {
         return crc32c(value);
     }
-    // Lossless: 64 KiB fits every usize.
-    for block in value.chunks(BLOCK_BYTES as usize) {
+    for block in value.chunks(BLOCK_SIZE) {
         checksums.put_u32(crc32c(block));
     }
     crc32c(checksums)

@@ -90,12 +90,11 @@ impl TableFile {
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Malformed> {
-        let mut text = toml::to_string(self).map_err(|error| {
+        let text = toml::to_string(self).map_err(|error| {
             Malformed::damaged(0, format!("cannot be written as TOML: {error}"))
         })?;
         let crc = crc32c(text.as_bytes());
-        text.push_str(&format!("{CHECKSUM_MARK}{crc:08x}\n"));
-        Ok(text.into_bytes())
+        Ok(format!("{text}{CHECKSUM_MARK}{crc:08x}\n").into_bytes())
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
@@ -107,11 +106,6 @@ impl TableFile {
         if line != format!("{CHECKSUM_MARK}{found:08x}\n") {
             let reason = format!("its last line must be \"{CHECKSUM_MARK}{found:08x}\"");
             return Err(Malformed::damaged(mark as u64, reason));
-        }
-        // The format is looked at first, since a later one may have other fields.
-        #[derive(Deserialize)]
-        struct Versioned {
-            format: u32,
         }
         let versioned: Versioned = parse(body)?;
         if versioned.format != FORMAT {
@@ -129,6 +123,12 @@ impl TableFile {
         }
         Ok(file)
     }
+}
+
+/// What is looked at first, since a later format may have other fields.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
 }
 
 fn parse<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Malformed> {
@@ -184,7 +184,7 @@ mod tests {
     fn a_later_format_is_told_apart_from_damage() {
         let mut text = String::from("format = 9\nsomething = 1\n");
         let crc = crc32c(text.as_bytes());
-        text.push_str(&format!("{CHECKSUM_MARK}{crc:08x}\n"));
+        text = format!("{text}{CHECKSUM_MARK}{crc:08x}\n");
         let expected = Err(Malformed::Future { found: 9, supported: 1 });
         assert_eq!(TableFile::decode(text.as_bytes()), expected);
     }

@@ -36,7 +36,7 @@ impl Keymap {
     ) -> Result<(Self, Option<String>)> {
         let data_dir = keymap_dir.join(DATA_DIR);
         prepare_folder(disk, keymap_dir, &data_dir)?;
-        let found = Found::look(disk, &data_dir, table_id)?;
+        let found = Found::look(disk, &data_dir, table_id, Disk::open_writable)?;
         let next = found.generations.first().map_or(1, |newest| newest + 1);
         let reason = found.reason();
         let (map, kept) = match found.newest_valid {
@@ -51,17 +51,38 @@ impl Keymap {
         for path in leftovers.chain(found.unfinished) {
             discard(disk, &path);
         }
-        let keymap = Self {
+        Ok((Self::of_map(disk, data_dir, table_id, map), reason))
+    }
+
+    /// Opens the keymap in `keymap_dir` for lookups only and writes nothing; `None` when there is
+    /// none that can be used.
+    pub(crate) fn open_read_only(
+        disk: &Disk,
+        keymap_dir: &Path,
+        table_id: [u8; 16],
+    ) -> Result<Option<Self>> {
+        let data_dir = keymap_dir.join(DATA_DIR);
+        let found = Found::look(disk, &data_dir, table_id, Disk::open)?;
+        if let Some(reason) = found.reason() {
+            log::info!("{}: {reason}", keymap_dir.display());
+        }
+        Ok(found.newest_valid.map(|map| Self::of_map(disk, data_dir, table_id, map)))
+    }
+
+    fn of_map(disk: &Disk, data_dir: PathBuf, table_id: [u8; 16], map: MapFile) -> Self {
+        Self {
             disk: disk.clone(),
             data_dir,
             table_id,
             current: ArcSwap::from_pointee(map),
             reserved_keys: 0.into(),
             writer: Mutex::new(Writer::default()),
-        };
-        Ok((keymap, reason))
+        }
     }
 }
+
+/// How map files are opened: for writing or not.
+type OpenFile = fn(&Disk, &Path) -> Result<DiskFile>;
 
 /// Checks the type of an existing folder, or makes one.
 fn prepare_folder(disk: &Disk, keymap_dir: &Path, data_dir: &Path) -> Result<()> {
@@ -96,7 +117,7 @@ struct Found {
 
 impl Found {
     /// Reads the headers of all generations, before anything is removed.
-    fn look(disk: &Disk, data_dir: &Path, table_id: [u8; 16]) -> Result<Self> {
+    fn look(disk: &Disk, data_dir: &Path, table_id: [u8; 16], open_file: OpenFile) -> Result<Self> {
         let mut found = Self {
             generations: Vec::new(),
             newest_valid: None,
@@ -117,7 +138,8 @@ impl Found {
         found.generations.sort_unstable_by(|left, right| right.cmp(left));
         for &generation in &found.generations {
             let path = generation_path(data_dir, generation);
-            match open_generation(disk, &path, generation, table_id) {
+            let opened = open_file(disk, &path);
+            match opened.and_then(|file| read_generation(file, generation, table_id)) {
                 Ok(map) if found.newest_valid.is_none() => found.newest_valid = Some(map),
                 Ok(_older) => {}
                 Err(error @ Error::Corrupt { .. }) => found.complaints.push(error.to_string()),
@@ -149,14 +171,9 @@ fn generation_of(name: &str) -> Option<u64> {
     (generation <= GENERATION_MAX && generation.to_string() == digits).then_some(generation)
 }
 
-fn open_generation(
-    disk: &Disk,
-    path: &Path,
-    generation: u64,
-    table_id: [u8; 16],
-) -> Result<MapFile> {
-    let file = disk.open_writable(path)?;
+fn read_generation(file: DiskFile, generation: u64, table_id: [u8; 16]) -> Result<MapFile> {
     let header = read_header(&file)?;
+    let path = file.path();
     if header.table_id != table_id {
         return Err(Error::corrupt(path, 0, "it belongs to another table"));
     }

@@ -23,7 +23,7 @@ use std::ops::Bound;
 pub(crate) use self::cache::BlockCache;
 pub(crate) use self::folder::FolderListing;
 pub(crate) use self::iter::Keys;
-pub(crate) use self::memtable::{Memtable, MemtableCursor};
+pub(crate) use self::memtable::Memtable;
 pub(crate) use self::merge::{Choice, Layer};
 pub(crate) use self::run::Run;
 pub(crate) use self::run_writer::RunWriter;

@@ -13,7 +13,6 @@
 //! This floor knows nothing of tables but the names of their files.
 
 mod examine;
-mod files;
 mod membership;
 mod space;
 #[cfg(test)]
@@ -33,9 +32,6 @@ use crate::error::{Error, Result};
 use crate::format::root_file::{
     Identity, Member, ROOT_FILE_NAME, ROOT_FORMAT, RootFile, TABLE_NUMBER_END,
 };
-
-pub(crate) use self::files::SEGMENTS_FOLDER;
-pub(crate) use self::space::DriveSpace;
 
 /// The file in every root that an open database holds locked with flock(2).
 pub const LOCK_FILE_NAME: &str = "littfs.lock";
@@ -94,7 +90,6 @@ pub(crate) struct Roots {
     open: Vec<Root>,
     missing: Vec<MissingRoot>,
     shared: Mutex<Shared>,
-    degraded: bool,
     read_only: bool,
     reserve_bytes: u64,
     /// In the order of `open`. Given back from the last to the first: whoever waits for the
@@ -271,7 +266,6 @@ impl Opening<'_> {
             open: roots,
             missing,
             shared: Mutex::new(shared),
-            degraded: self.options.degraded,
             read_only: self.options.read_only,
             reserve_bytes: self.options.reserve_bytes,
             locks: Mutex::new(locks),

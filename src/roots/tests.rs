@@ -218,27 +218,6 @@ fn damaged_and_future_identities_are_refused() {
 }
 
 #[test]
-fn segment_files_are_found_in_every_root() {
-    let place = Place::new();
-    let roots = place.open(&["a", "b"], CREATE).expect("created");
-    let segments = |root: &str| place.path(root).join("t").join(SEGMENTS_FOLDER);
-    fs::create_dir_all(segments("a")).expect("mkdir");
-    fs::create_dir_all(segments("b")).expect("mkdir");
-    for name in ["0.metadata", "0.keys", "0-0.values", "note.txt", "1.keys.tmp"] {
-        fs::write(segments("a").join(name), "").expect("write");
-    }
-    fs::write(segments("b").join("0-1.values"), "").expect("write");
-    let found = roots.find_all("t").expect("listed");
-    let names: Vec<&str> = found.keys().map(String::as_str).collect();
-    assert_eq!(names, ["0-0.values", "0-1.values", "0.keys", "0.metadata"]);
-    assert_eq!((found["0-0.values"], found["0-1.values"]), (RootIndex(0), RootIndex(1)));
-    fs::write(segments("b").join("0.keys"), "").expect("write");
-    let message = roots.find_all("t").expect_err("twice").to_string();
-    assert!(message.contains("a/t/segments/0.keys") && message.contains("b/t/segments/0.keys"));
-    assert!(roots.find_all("none").expect("listed").is_empty());
-}
-
-#[test]
 fn failed_roots_get_no_shards() {
     let place = Place::new();
     let roots = place.open(&["a", "b"], CREATE).expect("created");

@@ -7,7 +7,7 @@ use crate::disk::DiskFile;
 use crate::error::Result;
 use crate::format::bytes::Put;
 use crate::format::crc32c;
-use crate::format::record::BLOCK_BYTES;
+use crate::format::record::{BLOCK_BYTES, BLOCK_SIZE};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Block {
@@ -26,11 +26,6 @@ pub(crate) struct BlockChecksums {
 }
 
 impl BlockChecksums {
-    /// Bytes of memory in use.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.blocks.capacity() * size_of::<Block>()
-    }
-
     /// Notes that `bytes` are being written at `offset`.
     pub(crate) fn write(&mut self, mut offset: u64, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -87,9 +82,9 @@ impl BlockChecksums {
             let wanted = BLOCK_BYTES.min(length - start);
             let crc = match *block {
                 Block::Known { crc, bytes } if u64::from(bytes) == wanted => crc,
-                Block::Hole if wanted == BLOCK_BYTES => *hole_crc.get_or_insert_with(|| {
-                    crc32c(&vec![0; usize::try_from(BLOCK_BYTES).unwrap_or(0)])
-                }),
+                Block::Hole if wanted == BLOCK_BYTES => {
+                    *hole_crc.get_or_insert_with(|| crc32c(&vec![0; BLOCK_SIZE]))
+                }
                 _ => {
                     buffer.resize(usize::try_from(wanted).unwrap_or(usize::MAX), 0);
                     file.read_exact_at(&mut buffer, start)?;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::crc32c;
-use crate::format::record::{self, BLOCK_BYTES, HEADER_BYTES, RecordHeader};
+use crate::format::record::{self, BLOCK_BYTES, BLOCK_SIZE, HEADER_BYTES, RecordHeader};
 
 /// Block checksums held at a time by a reader: those of 64 MiB.
 const CHECKSUM_WINDOW: u64 = 1024;
@@ -132,11 +132,6 @@ impl ValueBytes {
         &self.header
     }
 
-    /// The file with the bytes, and where in it they start.
-    pub(crate) fn data(&self) -> (&Arc<DiskFile>, u64) {
-        (&self.data_file, self.data_offset)
-    }
-
     /// Fills `buffer` from `offset` of the value; returns fewer bytes only at its end.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let length = self.header.value_bytes;
@@ -168,8 +163,7 @@ impl ValueBytes {
     fn read_blocks(&self, first: u64, blocks: &mut [u8]) -> Result<()> {
         let start = first * BLOCK_BYTES;
         self.data_file.read_exact_at(blocks, self.data_offset + start)?;
-        // Lossless: 64 KiB fits every usize.
-        for (index, block) in (first..).zip(blocks.chunks(BLOCK_BYTES as usize)) {
+        for (index, block) in (first..).zip(blocks.chunks(BLOCK_SIZE)) {
             if !self.is_verified(index) {
                 let at = self.data_offset + index * BLOCK_BYTES;
                 verify(block, self.checksum(index)?, &self.data_file, at)?;
@@ -225,13 +219,13 @@ impl ValueBytes {
             self.record_file.read_exact_at(&mut encoded, offset)?;
             verify(&encoded, self.header.value_crc, &self.record_file, offset)?;
         }
-        let mut buffer = vec![0; 16 * usize::try_from(BLOCK_BYTES).unwrap_or(0)];
+        let mut buffer = vec![0; 16 * BLOCK_SIZE];
         let mut start = 0;
         while start < length {
             let bytes = (length - start).min(buffer.len() as u64);
             let part = &mut buffer[..usize::try_from(bytes).unwrap_or(0)];
             self.data_file.read_exact_at(part, self.data_offset + start)?;
-            for (index, block) in (start / BLOCK_BYTES..).zip(part.chunks(BLOCK_BYTES as usize)) {
+            for (index, block) in (start / BLOCK_BYTES..).zip(part.chunks(BLOCK_SIZE)) {
                 let at = self.data_offset + index * BLOCK_BYTES;
                 verify(block, self.checksum(index)?, &self.data_file, at)?;
             }

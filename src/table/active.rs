@@ -228,7 +228,9 @@ impl ActiveSegment {
         let pairs = changes.iter().map(|change| (change.key, &change.mention));
         log_record::encode_batch(pairs, &mut record);
         self.log.append(&record)?;
-        changes.iter().for_each(|change| self.show(change, true));
+        for change in changes {
+            self.show(change, true);
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::KeyHash;
 use crate::format::location::Location;
 use crate::format::sort_key::sort_key;
-use crate::keymap::Lookup;
+use crate::keymap::{Keymap, Lookup};
 use crate::segment::descriptors::FileKey;
 use crate::segment::files::values_name;
 use crate::segment::value::RecordBytes;
@@ -80,14 +80,22 @@ impl Table {
         {
             return Ok(found_entry(mention));
         }
-        if view.sealed.is_empty() {
-            return Ok(None);
+        match &self.keymap {
+            Some(keymap) if !view.sealed.is_empty() => {
+                self.find_in_keymap(keymap, &view, hash, key)
+            }
+            _ => Ok(None),
         }
-        self.find_in_keymap(&view, hash, key)
     }
 
-    fn find_in_keymap(&self, view: &View, hash: KeyHash, key: &[u8]) -> Result<Option<Found>> {
-        match self.keymap.lookup(hash, self.lowest_live()) {
+    fn find_in_keymap(
+        &self,
+        keymap: &Keymap,
+        view: &View,
+        hash: KeyHash,
+        key: &[u8],
+    ) -> Result<Option<Found>> {
+        match keymap.lookup(hash, self.lowest_live()) {
             Lookup::Damaged => {
                 self.note_damaged_keymap();
                 let mention = self.find_in_runs(view.sealed.values().rev(), key)?;

@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// The live keys (files, links and folders) that begin with `prefix`, from `from` on.
-    pub fn iter(
+    pub fn scan(
         &self,
         prefix: &[u8],
         from: Option<&[u8]>,
@@ -76,7 +76,7 @@ impl Table {
         direction: Direction,
     ) -> Result<FolderListing<Choose>> {
         let (layers, choose) = self.layers()?;
-        FolderListing::new(&layers, folder, self.hash_folder(folder), direction, after, choose)
+        FolderListing::new(&layers, folder, self.hash(folder), direction, after, choose)
     }
 
     fn keys(
@@ -87,10 +87,6 @@ impl Table {
     ) -> Result<Keys<Choose>> {
         let (layers, choose) = self.layers()?;
         Keys::new(&layers, prefix, from, direction, choose)
-    }
-
-    fn hash_folder(&self, folder: &[u8]) -> crate::format::key_hash::KeyHash {
-        self.hash(folder)
     }
 
     /// What knows names, newest first, and the judge of what is alive.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Table;
 use super::active::ActiveSegment;
@@ -13,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::Mention;
 use crate::format::location::SegmentNumber;
 use crate::format::sort_key::plain_key;
-use crate::keymap::{Change, Inserted};
+use crate::keymap::{Change, Inserted, Keymap};
 
 /// Changes gathered before they are inserted in page order: 80 MiB, however large the table.
 const BATCH_CHANGES: usize = 2 << 20;
@@ -33,11 +32,26 @@ impl Table {
         if !is_in_turn || !self.insert(&changes, self.live_keys() + changes.len() as u64)? {
             return Ok(false);
         }
-        let marked = self.keymap.complete_up_to();
+        let marked = self.keymap()?.complete_up_to();
         if segment.number.0 >= marked.0.saturating_add(MARK_SEGMENTS) {
             self.mark_indexed(segment.number)?;
         }
         Ok(true)
+    }
+
+    /// The keymap of a table that takes writes.
+    fn keymap(&self) -> Result<&Keymap> {
+        self.keymap.as_ref().ok_or(Error::ReadOnly)
+    }
+
+    /// The sealed segments that the keymap does not cover, newest first.
+    pub(super) fn above_mark(
+        &self,
+        sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>,
+    ) -> Vec<Arc<SealedSegment>> {
+        let marked = self.keymap.as_ref().map_or(0, |keymap| keymap.complete_up_to().0);
+        let missing = sealed.range(SegmentNumber(marked.saturating_add(1))..);
+        missing.rev().map(|(_, segment)| Arc::clone(segment)).collect()
     }
 
     fn change_of(&self, sort_key: &[u8], mention: &Mention) -> Option<Change> {
@@ -58,7 +72,7 @@ impl Table {
     /// `false` when it was told to stop or has no room; then some changes may be in it.
     fn insert(&self, changes: &[Change], live_keys: u64) -> Result<bool> {
         let lowest_live = self.lowest_live();
-        match self.keymap.insert(changes, lowest_live, live_keys, self.signals.stopping()) {
+        match self.keymap()?.insert(changes, lowest_live, live_keys, self.signals.stopping()) {
             Ok(Inserted::All) => Ok(true),
             Ok(Inserted::Aborted) => Ok(false),
             Err(error) if error.is_no_space() => {
@@ -76,15 +90,16 @@ impl Table {
     }
 
     fn mark_indexed(&self, segment: SegmentNumber) -> Result<()> {
-        self.keymap.mark_complete(segment)
+        self.keymap()?.mark_complete(segment)
     }
 
     /// Moves the mark as far as everything is inserted. For a clean close.
     pub(super) fn mark_all_indexed(&self) -> Result<()> {
+        let keymap = self.keymap()?;
         let view = self.view.load();
         let last = view.sealed.keys().next_back();
-        match last.filter(|last| **last > self.keymap.complete_up_to()) {
-            Some(last) if view.unindexed.is_empty() && !self.keymap.is_damaged() => {
+        match last.filter(|last| **last > keymap.complete_up_to()) {
+            Some(last) if view.unindexed.is_empty() && !keymap.is_damaged() => {
                 self.mark_indexed(*last)
             }
             _ => Ok(()),
@@ -96,13 +111,14 @@ impl Table {
         &self,
         sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>,
     ) -> Result<()> {
-        let marked = self.keymap.complete_up_to();
+        let keymap = self.keymap()?;
+        let marked = keymap.complete_up_to();
         let missing: Vec<_> = sealed.range(SegmentNumber(marked.0.saturating_add(1))..).collect();
         let Some((last, _)) = missing.last() else { return Ok(()) };
         let names = |segment: &Arc<SealedSegment>| segment.summary.files + segment.summary.folders;
         let live_keys = sealed.values().map(names).sum();
         if marked.0 == 0 {
-            self.keymap.reserve(live_keys);
+            keymap.reserve(live_keys);
         }
         let mut changes: Vec<Change> = Vec::new();
         for (_, segment) in &missing {
@@ -173,11 +189,11 @@ impl Table {
         };
         if rebuild {
             log::warn!("table {}: the keymap is damaged and is made anew", self.name);
-            self.keymap.clear()?;
+            self.keymap()?.clear()?;
         }
         self.catch_up(&sealed)?;
-        let is_complete =
-            sealed.keys().next_back().is_none_or(|last| *last <= self.keymap.complete_up_to());
+        let indexed = self.keymap()?.complete_up_to();
+        let is_complete = sealed.keys().next_back().is_none_or(|last| *last <= indexed);
         if is_complete {
             let _change = self.change.lock();
             let mut changed = View::clone(&self.view.load());
@@ -185,10 +201,5 @@ impl Table {
             self.view.store(Arc::new(changed));
         }
         Ok(())
-    }
-
-    /// Whether the keymap was found to be damaged and is not mended yet.
-    pub(crate) fn keymap_is_damaged(&self) -> bool {
-        self.keymap.is_damaged() || self.signals.rebuild.load(Ordering::Acquire)
     }
 }

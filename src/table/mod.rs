@@ -62,7 +62,6 @@ pub use self::settings::{TableSettings, Usage};
 pub use self::writer::Writer;
 
 pub(crate) use self::context::Context;
-pub(crate) use self::key::COMPONENT_BYTES_MAX;
 pub(crate) use self::maintenance::Threads;
 pub(crate) use self::recover::NewTable;
 
@@ -80,7 +79,7 @@ pub struct Table {
     salt: Salt,
     context: Arc<Context>,
     /// The table's folder in each root.
-    table_dirs: Vec<std::path::PathBuf>,
+    folders_on_disk: Vec<std::path::PathBuf>,
     dirs: SegmentDirs,
     run_files: sealed::RunFiles,
 
@@ -99,7 +98,8 @@ pub struct Table {
     change: Mutex<()>,
     folders: Mutex<()>,
     stripes: [Mutex<()>; STRIPES],
-    keymap: Keymap,
+    /// `None` when the database is open read-only and there is none that can be used.
+    keymap: Option<Keymap>,
 
     next_value_id: AtomicU64,
     next_segment: AtomicU32,

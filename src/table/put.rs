@@ -187,15 +187,15 @@ impl Table {
             drop(gate);
             self.signals.note_write();
             match result {
-                Err(error) if !tried_again && self.is_drive_failure(&error) => {
+                Err(error) if !tried_again && Self::is_drive_failure(&error) => {
                     tried_again = true;
                     log::warn!("table {}: {error}; writing elsewhere", self.name);
                     self.note_failing_root(&active, &error);
-                    self.rotate(&active)?;
+                    self.rotate(&active);
                 }
                 result => {
                     if self.is_full(&active) {
-                        self.rotate(&active)?;
+                        self.rotate(&active);
                     }
                     return result;
                 }
@@ -203,7 +203,7 @@ impl Table {
         }
     }
 
-    fn is_drive_failure(&self, error: &Error) -> bool {
+    fn is_drive_failure(error: &Error) -> bool {
         match error {
             Error::Io { action, source, .. } => {
                 *action == "write"

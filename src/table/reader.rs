@@ -31,10 +31,6 @@ impl ValueReader {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         self.0.read_at(offset, buffer)
     }
-
-    pub(crate) fn bytes(&self) -> &ValueBytes {
-        &self.0
-    }
 }
 
 impl Table {

@@ -106,10 +106,7 @@ impl Table {
                 context.disk.create_dir_all(dir)?;
             }
         }
-        let (keymap, reason) = open_keymap(context, &table_dirs, file.id())?;
-        if let Some(reason) = reason {
-            log::info!("table {name}: making its keymap anew: {reason}");
-        }
+        let keymap = open_keymap(context, &table_dirs, file.id())?;
         let run_files = RunFiles {
             table_number: file.number,
             table_id: file.id(),
@@ -124,7 +121,7 @@ impl Table {
             number: file.number,
             salt: Salt(file.salt()),
             context: Arc::clone(context),
-            table_dirs,
+            folders_on_disk: table_dirs,
             dirs,
             run_files,
             ttl_ns: AtomicU64::new(file.ttl_ns.unwrap_or(NEVER_NS)),
@@ -195,7 +192,12 @@ impl Table {
             }
             self.next_segment.fetch_max(number.0 + 1, Ordering::AcqRel);
         }
-        self.catch_up(&sealed)?;
+        if self.context.read_only {
+            // Nothing is written, so what the keymap lacks is looked for in the runs.
+            view.unindexed = self.above_mark(&sealed);
+        } else {
+            self.catch_up(&sealed)?;
+        }
         let newest_sealed = sealed.keys().next_back().copied().unwrap_or_default();
         // Only the newest segment takes writes; others were being sealed.
         if unsealed.last().is_some_and(|last| last.number > newest_sealed) {
@@ -427,7 +429,7 @@ fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFil
         }
     }
     let Some(newest) = newest else {
-        let dir = table_dirs.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+        let dir = table_dirs.first().map_or(Path::new(""), PathBuf::as_path);
         return Err(failure.unwrap_or_else(|| Error::MissingFile {
             table: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             name: TABLE_FILE.to_owned(),
@@ -450,7 +452,7 @@ fn open_keymap(
     context: &Context,
     table_dirs: &[PathBuf],
     table_id: [u8; 16],
-) -> Result<(Keymap, Option<String>)> {
+) -> Result<Option<Keymap>> {
     let mut places = Vec::new();
     for dir in table_dirs {
         let place = dir.join(KEYMAP_DIR);
@@ -462,5 +464,13 @@ fn open_keymap(
         return Err(Error::DuplicateFile { first: first.clone(), second: second.clone() });
     }
     let first = table_dirs.first().map(|dir| dir.join(KEYMAP_DIR)).unwrap_or_default();
-    Keymap::open(&context.disk, places.first().unwrap_or(&first), table_id)
+    let dir = places.first().unwrap_or(&first);
+    if context.read_only {
+        return Keymap::open_read_only(&context.disk, dir, table_id);
+    }
+    let (keymap, reason) = Keymap::open(&context.disk, dir, table_id)?;
+    if let Some(reason) = reason {
+        log::info!("{}: the keymap is made anew: {reason}", dir.display());
+    }
+    Ok(Some(keymap))
 }

@@ -100,11 +100,10 @@ pub(super) fn is_whole(
         ValueBytes::new(record.header, Arc::clone(shard), offset, data).verify_all()
     };
     match judge() {
-        Ok(()) => true,
         Err(error @ (Error::Corrupt { .. } | Error::MissingFile { .. })) => {
             log::debug!("{error}");
             false
         }
-        Err(_) => true,
+        Ok(()) | Err(_) => true,
     }
 }

@@ -108,12 +108,12 @@ impl Table {
     }
 
     /// Closes a segment for writes and hands it to the sealer, unless somebody else just did.
-    pub(super) fn rotate(&self, active: &ActiveSegment) -> Result<()> {
+    pub(super) fn rotate(&self, active: &ActiveSegment) {
         let _change = self.change.lock();
         let view = self.view.load_full();
         let Some(current) = view.active.as_ref().filter(|current| current.number == active.number)
         else {
-            return Ok(());
+            return;
         };
         let current = Arc::clone(current);
         *current.gate.write() = true;
@@ -121,7 +121,6 @@ impl Table {
         changed.sealing.insert(0, current);
         self.view.store(Arc::new(changed));
         self.signals.wake_upkeep();
-        Ok(())
     }
 
     /// A drive refused a write: what is written from now on goes elsewhere.
@@ -170,7 +169,7 @@ impl Table {
     fn write_sealed(&self, segment: &ActiveSegment) -> Result<SegmentSummary> {
         segment
             .sync(&self.dirs)
-            .and_then(|()| self.settle(segment))
+            .and_then(|()| Self::settle(segment))
             .and_then(|()| segment.sync_values(&self.dirs))
             .inspect_err(|error| self.poison_unless_full(error))?;
         let summary = self.write_run(segment)?;
@@ -186,7 +185,7 @@ impl Table {
     }
 
     /// Brings the headers of records up to date whose name or attributes changed.
-    fn settle(&self, segment: &ActiveSegment) -> Result<()> {
+    fn settle(segment: &ActiveSegment) -> Result<()> {
         let unsettled = segment.unsettled.lock().clone();
         for (location, settlement) in &unsettled {
             if *settlement == Settlement::Bury {

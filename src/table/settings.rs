@@ -141,7 +141,7 @@ impl Table {
     }
 
     fn write_table_file(&self, file: &TableFile) -> Result<()> {
-        write_table_file(&self.context.disk, &self.table_dirs, file)
+        write_table_file(&self.context.disk, &self.folders_on_disk, file)
     }
 
     /// When the entry expires, ns since the Unix epoch; `None`: never. Exact for values; a folder

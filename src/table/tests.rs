@@ -52,14 +52,14 @@ impl Fixture {
 fn seal_all(table: &Table) {
     let active = table.view.load().active.clone();
     if let Some(active) = active {
-        table.rotate(&active).unwrap();
+        table.rotate(&active);
     }
     table.upkeep().unwrap();
     assert!(table.view.load().sealing.is_empty());
 }
 
 fn keys(table: &Table) -> Vec<String> {
-    let iter = table.iter(b"", None, Direction::Forward).unwrap();
+    let iter = table.scan(b"", None, Direction::Forward).unwrap();
     iter.map(|live| String::from_utf8(live.unwrap().0).unwrap()).collect()
 }
 
@@ -168,7 +168,7 @@ fn values_expire_exactly_and_their_segments_go() {
     assert!(!table.exists(b"old/a").unwrap() && !table.exists(b"old/").unwrap());
     assert_eq!(keys(&table), ["new/", "new/b"]);
     table.upkeep().unwrap();
-    assert!(fixture.segment_files().iter().all(|path| !name(path).starts_with("1")));
+    assert!(fixture.segment_files().iter().all(|path| !name(path).starts_with('1')));
     let mut buffer = [0; 5000];
     assert_eq!(reader.read_at(0, &mut buffer).unwrap(), 5000);
     assert_eq!(buffer, [1; 5000]);
@@ -376,4 +376,27 @@ fn segments_rotate_by_keys_and_the_keymap_finds_everything() {
     db.close().unwrap();
     let db = fixture.open();
     check(&db.table("table").unwrap());
+}
+
+#[test]
+fn read_only_sees_everything_and_writes_nothing() {
+    let mut fixture = Fixture::new(2);
+    let (db, table) = fixture.create();
+    table.put(b"d/sealed", b"1").unwrap();
+    seal_all(&table);
+    table.put(b"d/active", b"2").unwrap();
+    db.context().roots.release();
+    std::fs::remove_dir_all(fixture.options.roots[0].join("table/keymap")).unwrap();
+    let before = fixture.segment_files();
+    fixture.options.read_only = true;
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(table.get(b"d/sealed").unwrap().unwrap(), b"1");
+    assert_eq!(table.get(b"d/active").unwrap().unwrap(), b"2");
+    assert_eq!(keys(&table), ["d/", "d/active", "d/sealed"]);
+    assert!(matches!(table.put(b"x", b""), Err(Error::ReadOnly)));
+    assert!(matches!(table.set_ttl(None), Err(Error::ReadOnly)));
+    db.close().unwrap();
+    assert_eq!(fixture.segment_files(), before);
+    assert!(!fixture.options.roots[0].join("table/keymap").exists());
 }

@@ -211,12 +211,12 @@ impl Writer {
             return Ok(());
         };
         let context = &self.table.context;
-        let growth = end.saturating_sub(content.len() as u64);
-        let pending = context.pending_bytes.fetch_add(growth, Ordering::Relaxed) + growth;
+        let added = end.saturating_sub(content.len() as u64);
+        let in_all = context.pending_bytes.fetch_add(added, Ordering::Relaxed) + added;
         let is_long = end > context.config.spill_bytes;
-        let is_too_much = pending > context.config.pending_bytes_max && end > SPILL_BYTES_MIN;
+        let is_too_much = in_all > context.config.pending_bytes_max && end > SPILL_BYTES_MIN;
         if is_long || is_too_much {
-            context.pending_bytes.fetch_sub(growth, Ordering::Relaxed);
+            context.pending_bytes.fetch_sub(added, Ordering::Relaxed);
             return self.spill();
         }
         Ok(())
