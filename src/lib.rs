@@ -1,11 +1,13 @@
 //! littfs: files that are written once and expire.
 
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod db;
 pub mod disk;
 mod error;
 mod format;
+pub mod fuse;
 mod keymap;
 mod names;
 mod roots;
@@ -17,6 +19,7 @@ pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};
 pub use crate::format::entry::Entry;
 pub use crate::format::location::{Location, SegmentNumber, ValueId};
+pub use crate::roots::{LOCK_FILE_NAME, LOG_FILE_NAME};
 pub use crate::table::{
     Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,
 };

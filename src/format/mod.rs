@@ -80,3 +80,38 @@ impl Malformed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The byte tables of the modules here, and the documentation for people who have only the
+    /// files, must say the same.
+    #[test]
+    fn the_documented_tables_are_those_of_the_code() {
+        let document = include_str!("../../docs/FORMAT.md");
+        let modules = [
+            include_str!("attributes.rs"),
+            include_str!("entry.rs"),
+            include_str!("keymap_header.rs"),
+            include_str!("keymap_page.rs"),
+            include_str!("log_record.rs"),
+            include_str!("record.rs"),
+            include_str!("root_file.rs"),
+            include_str!("run_block.rs"),
+            include_str!("run_bloom.rs"),
+            include_str!("run_entry.rs"),
+            include_str!("run_footer.rs"),
+            include_str!("run_header.rs"),
+            include_str!("run_index.rs"),
+            include_str!("segment_metadata.rs"),
+            include_str!("size_class.rs"),
+        ];
+        let mut rows = 0;
+        for row in modules.iter().flat_map(|module| module.lines()) {
+            if let Some(row) = row.strip_prefix("//! ").filter(|row| row.starts_with('|')) {
+                assert!(document.lines().any(|line| line == row), "docs/FORMAT.md lacks {row}");
+                rows += 1;
+            }
+        }
+        assert!(rows > 100, "only {rows} rows of byte tables were found");
+    }
+}

@@ -1,0 +1,245 @@
+//! What may be typed. No meaning is given to it here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const ABOUT: &str = "Files that are written once and expire";
+
+const LONG_ABOUT: &str = "\
+littfs keeps very many files that are written once and never change, and drops them when their \
+time is up. It is mounted as a folder: every folder in it is a table with its own time to live, \
+and cp, cat, tar, rsync and every other program use it as it is.
+
+A database lives in one or more root directories (--root), usually one on each drive. Without \
+--root and without a configuration file it lives in $XDG_DATA_HOME/littfs, or \
+~/.local/share/littfs.";
+
+const EXAMPLES: &str = "\
+Examples:
+  mkdir -p ~/litt && littfs mount ~/litt     mount the default database
+  mkdir ~/litt/logs                          make a table
+  setfattr -n user.littfs.ttl -v 7d ~/litt/logs
+                                             its files disappear after seven days
+  cp -r /var/log/app ~/litt/logs/            store files
+  littfs umount ~/litt                       make everything durable and end the mount
+
+Exit codes: 0 good, 1 `check` found something wrong, 2 wrong usage or environment.
+Environment: RUST_LOG sets what is logged (error, warn, info, debug, trace).";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "littfs", version, about = ABOUT, long_about = LONG_ABOUT, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Mount the database as a folder
+    #[command(long_about = MOUNT_HELP)]
+    Mount(MountArguments),
+    /// Make everything durable and end a mount
+    Umount(UmountArguments),
+    /// List the tables
+    Ls(ListArguments),
+    /// Show drives, settings and sizes
+    Info(TableArguments),
+    /// Verify every stored byte against its checksum
+    Check(TableArguments),
+    /// Store one value, from a file or from standard input
+    Put(PutArguments),
+    /// Write one value to standard output
+    Get(GetArguments),
+    /// List the keys of a table, in order
+    Keys(KeysArguments),
+    /// Measure how fast this machine stores and reads values
+    Bench(BenchArguments),
+}
+
+/// Which database.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct DatabaseArguments {
+    /// A root directory of the database; give it once for each root, in any order
+    #[arg(long = "root", value_name = "DIR")]
+    pub(crate) roots: Vec<PathBuf>,
+    /// Read roots and limits from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Open although roots are missing; what they hold cannot be read until they are back
+    #[arg(long)]
+    pub(crate) degraded: bool,
+}
+
+const MOUNT_HELP: &str = "\
+Mounts the database on MOUNTPOINT, an existing directory, and returns when the mount answers. \
+The database is made when the roots are empty or do not exist yet; an empty root given beside \
+existing ones joins them. The mount goes on in the background until `littfs umount`, \
+`fusermount3 -u`, SIGTERM or SIGINT, which make everything durable first.
+
+Options for -o, separated by commas:
+  ro                    refuse every change
+  rw                    allow changes (default)
+  allow_other           let other users in; the kernel then enforces owner and mode
+  default_permissions   let the kernel enforce owner and mode also for yourself
+  degraded              the same as --degraded
+  threads=N             threads that serve the mount
+  flush=DURATION        how often what was stored is made safe from power cuts, such as 1s
+Options known from fstab that have no meaning here (defaults, noatime, nosuid, nodev, user, \
+noauto, nofail, _netdev, x-...) are accepted and ignored.";
+
+fn mount_examples() -> String {
+    format!(
+        "\
+Examples:
+  littfs mount ~/litt
+  littfs mount --root /mnt/a/litt --root /mnt/b/litt /srv/litt
+  littfs mount --config /etc/littfs.toml -o ro,allow_other /srv/litt
+  littfs mount -f ~/litt                     stay in the foreground, log to stderr
+
+Entries of a configuration file, all of them optional:
+{}",
+        littfs::config::Config::describe_entries()
+    )
+}
+
+/// Arguments of `mount`.
+#[derive(Args, Debug)]
+#[command(after_help = mount_examples())]
+pub(crate) struct MountArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// Stay in the foreground and log to stderr
+    #[arg(short, long)]
+    pub(crate) foreground: bool,
+    /// Mount options, separated by commas
+    #[arg(short = 'o', value_name = "OPT,...")]
+    pub(crate) options: Vec<String>,
+    /// Where a mount in the background logs to [default: littfs.log in the first root]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+    /// Set by littfs itself: this process is the background mount, its stdout tells the starter
+    #[arg(long, hide = true, conflicts_with = "foreground")]
+    pub(crate) background_child: bool,
+    /// The directory to mount on
+    pub(crate) mountpoint: PathBuf,
+}
+
+/// Arguments of `umount`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  littfs umount ~/litt\n\nReturns when everything is durable and \
+    the roots are free for other commands."
+)]
+pub(crate) struct UmountArguments {
+    /// Where the database is mounted
+    pub(crate) mountpoint: PathBuf,
+}
+
+/// Arguments of `ls`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  littfs ls --json --root /mnt/a/litt")]
+pub(crate) struct ListArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// Answer in JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `info` and `check`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  littfs info logs\n  littfs check --json\n\n`check` exits with 1 \
+    when it found damage."
+)]
+pub(crate) struct TableArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// Answer in JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only this table
+    pub(crate) table: Option<String>,
+}
+
+/// Arguments of `put`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  littfs put logs 2026/11/app.log app.log\n  \
+    pg_dump shop | littfs put dumps shop.sql\n\nThe table and the folders above the key are made \
+    when they are missing. A key that exists is never overwritten.")]
+pub(crate) struct PutArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// The table; made when missing
+    pub(crate) table: String,
+    /// The key, a path within the table
+    pub(crate) key: OsString,
+    /// Where the value comes from; standard input when absent or `-`
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Arguments of `get`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  littfs get logs 2026/11/app.log | less")]
+pub(crate) struct GetArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// The table
+    pub(crate) table: String,
+    /// The key, a path within the table
+    pub(crate) key: OsString,
+}
+
+/// Arguments of `keys`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  littfs keys logs --prefix 2026/11/ --reverse | head")]
+pub(crate) struct KeysArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// The table
+    pub(crate) table: String,
+    /// Only keys that start with this
+    #[arg(long, value_name = "P")]
+    pub(crate) prefix: Option<OsString>,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Folders too; their keys end in a slash
+    #[arg(long)]
+    pub(crate) folders: bool,
+    /// End each key with a zero byte instead of a newline
+    #[arg(long, short = '0')]
+    pub(crate) null: bool,
+}
+
+/// Arguments of `bench`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  littfs bench\n  littfs bench --keys 1000000 --value-bytes 4KiB \
+    --dir /mnt/a\n  littfs bench --mount --json"
+)]
+pub(crate) struct BenchArguments {
+    /// How many values are stored and read
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+    /// Length of each value, such as 1KiB
+    #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = littfs::config::parse_bytes)]
+    pub(crate) value_bytes: u64,
+    /// Threads that store and read
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// Where the temporary database is made [default: the system's directory for such]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Through a mount instead of the engine itself
+    #[arg(long)]
+    pub(crate) mount: bool,
+    /// Answer in JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+}

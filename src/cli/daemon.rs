@@ -1,0 +1,154 @@
+//! The process that serves a mount: from opening the database to closing it.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use littfs::config::Config;
+use littfs::fuse::{Mount, MountOptions};
+use littfs::{Db, LOG_FILE_NAME};
+
+use super::database::Access;
+use super::log_file::LogFile;
+use super::mount::{Plan, READY};
+use super::signals::Signals;
+use super::{EXIT_USAGE, Failure, Outcome, database, fail, mount_options, mountinfo, say, umount};
+
+/// How long a mount that is told to end may take to do so with files still open in it.
+const END_WAIT: Duration = Duration::from_secs(10);
+
+/// Where a background mount logs to.
+pub(super) fn log_path(config: &Config) -> PathBuf {
+    match (&config.log_file, config.roots.first()) {
+        (Some(file), _) => file.clone(),
+        (None, Some(root)) => root.join(LOG_FILE_NAME),
+        (None, None) => PathBuf::from(LOG_FILE_NAME),
+    }
+}
+
+/// Serves in this process until the mount ends.
+pub(super) fn serve_in_foreground(plan: &Plan) -> Outcome {
+    serve(plan, || Ok(()))
+}
+
+/// Serves as the background mount: whatever goes wrong before it can be used goes to stdout,
+/// where the starter reads it.
+pub(super) fn serve_in_background(plan: impl FnOnce() -> Result<Plan, Failure>) -> Outcome {
+    let served = plan().and_then(|plan| {
+        let log = match &plan.config.log_file {
+            Some(file) => LogFile::at(file)?,
+            None => LogFile::later(log_path(&plan.config)),
+        };
+        log.install();
+        // Own session: no signals from the terminal of the starter.
+        nix::unistd::setsid()
+            .or_else(|error| fail(format!("cannot leave the session: {error}")))?;
+        std::env::set_current_dir("/").or_else(|error| fail(format!("cannot enter /: {error}")))?;
+        let mut detached = false;
+        let outcome = serve(&plan, || {
+            report(READY);
+            detached = true;
+            detach(&log)
+        });
+        match outcome {
+            // The starter is gone; what ended the mount belongs into the log.
+            Err(Failure::Message(message)) if detached => {
+                log::error!("{message}");
+                Ok(ExitCode::from(EXIT_USAGE))
+            }
+            outcome => outcome,
+        }
+    });
+    if let Err(Failure::Message(message)) = served {
+        report(&format!("{}\n", message.replace('\n', " ")));
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
+    served
+}
+
+/// Tells the starter. When it is gone there is nobody to tell.
+fn report(message: &str) {
+    let mut stdout = std::io::stdout().lock();
+    drop(stdout.write_all(message.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Lets go of the starter's stdout and stderr, so that whoever reads them sees their end.
+fn detach(log: &LogFile) -> Result<(), Failure> {
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .or_else(|error| fail(format!("cannot open /dev/null: {error}")))?;
+    let stderr = log.open().or_else(|error| {
+        say(&format!("note: there will be no log: {error}"));
+        null.try_clone()
+    });
+    let stderr = stderr.or_else(|error| fail(format!("cannot copy a descriptor: {error}")))?;
+    nix::unistd::dup2_stderr(stderr)
+        .and_then(|()| nix::unistd::dup2_stdin(&null))
+        .and_then(|()| nix::unistd::dup2_stdout(&null))
+        .or_else(|error| fail(format!("cannot let go of the terminal: {error}")))
+}
+
+/// Opens, mounts, calls `mounted`, serves until unmounted, closes.
+fn serve(plan: &Plan, mounted: impl FnOnce() -> Result<(), Failure>) -> Outcome {
+    let signals = Signals::watch()?;
+    let access = if plan.options.read_only { Access::Read } else { Access::Write };
+    let db = Db::open(database::open_options(&plan.config, access, plan.options.degraded))?;
+    let mount = Mount::new(
+        db.clone(),
+        &plan.mountpoint,
+        mount_options(&plan.options, plan.config.threads),
+    )?;
+    let (ended, is_ended) = channel::<()>();
+    let mut unmounter = mount.unmounter();
+    let (mountpoint, closing) = (plan.mountpoint.clone(), db.clone());
+    signals.on_end(move || {
+        if let Err(error) = unmounter.unmount() {
+            log::warn!("{error}; it is taken away from under the programs that use it");
+        }
+        // The mount table has the last word: a mount left behind would answer nothing.
+        if mountinfo::is_ours(&mountpoint) {
+            umount::detach(&mountpoint);
+        }
+        close_when_it_lasts(&is_ended, &closing);
+    });
+    mounted()?;
+    log::info!("{} is mounted, littfs {}", plan.mountpoint.display(), env!("CARGO_PKG_VERSION"));
+    let served = mount.run();
+    drop(ended);
+    log::info!("{} is unmounted", plan.mountpoint.display());
+    // Close in any case: what was stored must be durable also when serving failed.
+    db.close()?;
+    served?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn mount_options(options: &mount_options::Options, threads: usize) -> MountOptions {
+    MountOptions {
+        read_only: options.read_only,
+        allow_other: options.allow_other,
+        default_permissions: options.default_permissions || options.allow_other,
+        threads,
+    }
+}
+
+/// A mount that was taken away lives on in the kernel as long as programs have files open there.
+/// They had their time; everything stored is made durable and the process ends.
+fn close_when_it_lasts(is_ended: &Receiver<()>, db: &Db) {
+    if is_ended.recv_timeout(END_WAIT) == Err(RecvTimeoutError::Disconnected) {
+        return;
+    }
+    log::warn!("files are still open after {} s; ending without them", END_WAIT.as_secs());
+    let code = match db.close() {
+        Ok(()) => 0,
+        Err(error) => {
+            log::error!("{error}");
+            i32::from(EXIT_USAGE)
+        }
+    };
+    std::process::exit(code);
+}

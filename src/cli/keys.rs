@@ -1,0 +1,31 @@
+//! `littfs keys`: the keys of a table in order, in either direction.
+
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+use littfs::{Direction, Kind};
+
+use super::Outcome;
+use super::args::KeysArguments;
+use super::database::{Access, open};
+use super::output::Output;
+
+/// Runs `littfs keys`. Keys are written as the bytes they are.
+pub(super) fn run(arguments: &KeysArguments) -> Outcome {
+    let (db, _) = open(&arguments.database, Access::Read)?;
+    let table = db.table(&arguments.table)?;
+    let prefix = arguments.prefix.as_deref().map(OsStrExt::as_bytes).unwrap_or_default();
+    let direction = if arguments.reverse { Direction::Backward } else { Direction::Forward };
+    let end: &[u8] = if arguments.null { b"\0" } else { b"\n" };
+    let mut output = Output::new();
+    for item in table.iter(prefix, None, direction)? {
+        let (key, entry) = item?;
+        if entry.kind() != Kind::Folder || arguments.folders {
+            output.bytes(&key)?;
+            output.bytes(end)?;
+        }
+    }
+    output.finish()?;
+    db.close()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,120 @@
+//! `littfs mount`: in the foreground, or by starting itself again in the background.
+//!
+//! A process with threads cannot safely be forked, so the background mount is the same program
+//! started once more with a hidden flag. Its stdout is a pipe to the starter: it says either
+//! `ready` or why there will be no mount. The starter returns 0 only when the mount answers.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use littfs::config::Config;
+use nix::sys::statvfs::statvfs;
+
+use super::args::MountArguments;
+use super::mount_options::{self, Options};
+use super::{Failure, Outcome, daemon, database, fail, log_file, preflight, say};
+
+/// What the background mount writes when it can be used.
+pub(super) const READY: &str = "ready\n";
+/// Longer reports of the background mount are cut.
+const REPORT_BYTES_MAX: u64 = 64 << 10;
+
+/// What was typed, understood.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) config: Config,
+    pub(super) options: Options,
+    pub(super) mountpoint: PathBuf,
+}
+
+impl Plan {
+    fn new(arguments: &MountArguments) -> Result<Self, Failure> {
+        let mut options = mount_options::parse(&arguments.options)?;
+        options.degraded |= arguments.database.degraded;
+        let mut config = database::configuration(&arguments.database)?;
+        if let Some(interval) = options.flush_interval {
+            config.flush_interval = interval;
+        }
+        if let Some(threads) = options.threads {
+            config.threads = threads;
+        }
+        if let Some(file) = &arguments.log_file {
+            config.log_file = Some(database::absolute(file)?);
+        }
+        let mountpoint = database::absolute(&arguments.mountpoint)?;
+        Ok(Self { config, options, mountpoint })
+    }
+}
+
+/// Runs `littfs mount`.
+pub(super) fn run(arguments: &MountArguments) -> Outcome {
+    if arguments.background_child {
+        return daemon::serve_in_background(|| {
+            let plan = Plan::new(arguments)?;
+            // As the mount table will have it; the starter has checked it.
+            Ok(Plan { mountpoint: preflight::real_path(&plan.mountpoint), ..plan })
+        });
+    }
+    let mut plan = Plan::new(arguments)?;
+    plan.mountpoint =
+        preflight::check(&plan.mountpoint, &plan.config.roots, plan.options.allow_other)?;
+    warn_of_hidden_files(&plan.mountpoint);
+    if arguments.foreground {
+        log_file::log_to_stderr(log_file::MOUNT_LEVEL);
+        daemon::serve_in_foreground(&plan)
+    } else {
+        start_in_background(&plan)
+    }
+}
+
+fn warn_of_hidden_files(mountpoint: &Path) {
+    if std::fs::read_dir(mountpoint).is_ok_and(|mut names| names.next().is_some()) {
+        let shown = mountpoint.display();
+        say(&format!("note: {shown} is not empty; its files are hidden while it is mounted on"));
+    }
+}
+
+fn start_in_background(plan: &Plan) -> Outcome {
+    let program = std::env::current_exe()
+        .or_else(|error| fail(format!("cannot find the littfs program itself: {error}")))?;
+    // The flag goes right behind the command, since a `--` may stand before the mountpoint.
+    let mut typed = std::env::args_os().skip(1);
+    let mut child = Command::new(program)
+        .args(typed.next())
+        .arg("--background-child")
+        .args(typed)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .or_else(|error| fail(format!("cannot start the background mount: {error}")))?;
+    let mut report = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout.take(REPORT_BYTES_MAX))
+            .read_until(b'\n', &mut report)
+            .or_else(|error| fail(format!("no word from the background mount: {error}")))?;
+    }
+    if report == READY.as_bytes() {
+        return wait_for_answer(plan);
+    }
+    let report = String::from_utf8_lossy(&report);
+    match report.trim() {
+        "" => {
+            let status = child.wait().map_or_else(|error| error.to_string(), |s| s.to_string());
+            fail(format!("the background mount ended without a word ({status})"))
+        }
+        reason => fail(reason),
+    }
+}
+
+/// The kernel lets this call wait until the mount is served, and fails it when the server dies.
+fn wait_for_answer(plan: &Plan) -> Outcome {
+    match statvfs(&plan.mountpoint) {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(error) => fail(format!(
+            "{} is mounted but does not answer: {error}; its log says why: {}",
+            plan.mountpoint.display(),
+            daemon::log_path(&plan.config).display()
+        )),
+    }
+}

@@ -1,0 +1,146 @@
+//! `littfs ls` and `littfs info`: what there is, how much of it, and where.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use littfs::{Db, Table};
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::args::{ListArguments, TableArguments};
+use super::database::{Access, open};
+use super::output::{Output, columns, human_bytes};
+
+/// Runs `littfs ls`.
+pub(super) fn list(arguments: &ListArguments) -> Outcome {
+    let (db, _) = open(&arguments.database, Access::Read)?;
+    let tables = db.tables();
+    let mut output = Output::new();
+    if arguments.json {
+        let tables: Vec<Value> = tables.iter().map(|table| table_json(table)).collect();
+        output.json(&Value::Array(tables))?;
+    } else {
+        table_lines(&db).iter().try_for_each(|line| output.line(line))?;
+    }
+    output.finish()?;
+    db.close()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `littfs info`.
+pub(super) fn info(arguments: &TableArguments) -> Outcome {
+    let (db, _) = open(&arguments.database, Access::Read)?;
+    let mut output = Output::new();
+    match (&arguments.table, arguments.json) {
+        (Some(name), true) => output.json(&table_json(&*db.table(name)?))?,
+        (Some(name), false) => {
+            table_details(&*db.table(name)?).iter().try_for_each(|line| output.line(line))?;
+        }
+        (None, true) => output.json(&database_json(&db)?)?,
+        (None, false) => {
+            database_details(&db)?.iter().try_for_each(|line| output.line(line))?;
+        }
+    }
+    output.finish()?;
+    db.close()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn duration_text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
+}
+
+fn ttl_text(ttl: Option<Duration>) -> String {
+    ttl.map_or_else(|| "none".to_owned(), duration_text)
+}
+
+fn table_json(table: &Table) -> Value {
+    let (settings, usage) = (table.settings(), table.usage());
+    json!({
+        "name": table.name(),
+        "number": table.number(),
+        "ttl": ttl_text(settings.ttl),
+        "grace": duration_text(settings.grace),
+        "shards": settings.shards,
+        "keys": usage.keys,
+        "bytes": usage.bytes,
+        "segments": usage.segments,
+        "failure": table.poisoned(),
+    })
+}
+
+fn table_lines(db: &Db) -> Vec<String> {
+    let heading = ["TABLE", "KEYS", "BYTES", "TTL"].map(str::to_owned).to_vec();
+    let mut rows = vec![heading];
+    for table in db.tables() {
+        let usage = table.usage();
+        let ttl = ttl_text(table.settings().ttl);
+        let (keys, bytes) = (usage.keys.to_string(), human_bytes(usage.bytes));
+        rows.push(vec![table.name().to_owned(), keys, bytes, ttl]);
+    }
+    columns(&rows)
+}
+
+fn table_details(table: &Table) -> Vec<String> {
+    let (settings, usage) = (table.settings(), table.usage());
+    let mut lines = vec![
+        format!("table     {}", table.name()),
+        format!("ttl       {}", ttl_text(settings.ttl)),
+        format!("grace     {}", duration_text(settings.grace)),
+        format!("shards    {}", settings.shards),
+        format!("keys      {}", usage.keys),
+        format!("bytes     {} ({})", usage.bytes, human_bytes(usage.bytes)),
+        format!("segments  {}", usage.segments),
+    ];
+    if let Some(failure) = table.poisoned() {
+        lines.push(format!("failure   read-only: {failure}"));
+    }
+    lines
+}
+
+fn database_json(db: &Db) -> littfs::Result<Value> {
+    let space = db.space()?;
+    let roots: Vec<String> = db.roots().iter().map(|root| root.display().to_string()).collect();
+    let tables: Vec<Value> = db.tables().iter().map(|table| table_json(table)).collect();
+    Ok(json!({
+        "roots": roots,
+        "space": {
+            "total_bytes": space.total,
+            "free_bytes": space.free,
+            "available_bytes": space.available,
+        },
+        "tables": tables,
+    }))
+}
+
+fn database_details(db: &Db) -> littfs::Result<Vec<String>> {
+    let space = db.space()?;
+    let mut lines: Vec<String> =
+        db.roots().iter().map(|root| format!("root   {}", root.display())).collect();
+    lines.push(format!(
+        "space  {} of {} available",
+        human_bytes(space.available),
+        human_bytes(space.total)
+    ));
+    lines.push(String::new());
+    lines.extend(table_lines(db));
+    for table in db.tables() {
+        if let Some(failure) = table.poisoned() {
+            lines.push(format!("table {} is read-only: {failure}", table.name()));
+        }
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_back() {
+        assert_eq!(ttl_text(None), "none");
+        let text = ttl_text(Some(Duration::from_secs(45_000)));
+        assert_eq!(text, "12h30m");
+        assert_eq!(littfs::config::parse_ttl(&text), Ok(Some(Duration::from_secs(45_000))));
+    }
+}

@@ -1,0 +1,188 @@
+//! Mounting and unmounting as scripts do it: what returns when, with which exit code, and what is
+//! left behind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::program::{Run, littfs, run};
+
+/// A home with a mountpoint `m`; whatever is still mounted there is taken away at the end.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().expect("temporary directory"));
+        fs::create_dir(home.path().join("m")).expect("mkdir");
+        home
+    }
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+    fn mountpoint(&self) -> PathBuf {
+        self.path().canonicalize().expect("real path").join("m")
+    }
+    fn run(&self, arguments: &[&str]) -> Run {
+        run(self.path(), arguments)
+    }
+    #[track_caller]
+    fn succeeds(&self, arguments: &[&str]) {
+        let run = self.run(arguments);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{arguments:?}");
+        assert_eq!(run.stdout, b"", "{arguments:?}");
+    }
+    fn is_mounted(&self) -> bool {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let mountpoint = self.mountpoint();
+        mounts.lines().any(|line| line.split(' ').nth(4) == mountpoint.to_str())
+    }
+    fn log(&self) -> String {
+        fs::read_to_string(self.path().join(".local/share/littfs/littfs.log")).expect("log")
+    }
+    /// The process that holds the lock of the default root.
+    fn daemon(&self) -> Pid {
+        let lock =
+            self.path().canonicalize().expect("real path").join(".local/share/littfs/littfs.lock");
+        let holds = |process: &Path| {
+            fs::read_dir(process.join("fd")).is_ok_and(|handles| {
+                handles
+                    .flatten()
+                    .any(|handle| fs::read_link(handle.path()).is_ok_and(|to| to == lock))
+            })
+        };
+        let processes = fs::read_dir("/proc").expect("proc").flatten().map(|entry| entry.path());
+        let daemon = processes.filter(|process| holds(process)).find_map(|process| {
+            process.file_name().and_then(|name| name.to_str()?.parse::<i32>().ok())
+        });
+        Pid::from_raw(daemon.expect("a daemon that holds the lock"))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if self.is_mounted() {
+            drop(Command::new("umount").arg("-l").arg(self.mountpoint()).status());
+        }
+    }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(30), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+#[ignore = "the engine is missing"]
+fn a_mount_answers_when_mount_returns_and_is_gone_when_umount_returns() {
+    let home = Home::new();
+    for _ in 0..2 {
+        home.succeeds(&["mount", "m"]);
+        assert!(home.is_mounted());
+        fs::metadata(home.mountpoint()).expect("the mount answers");
+        home.run(&["mount", "m"]).is_refused(&["it is busy", "littfs umount"]);
+        home.run(&["ls"]).is_refused(&["in use by another littfs", "the mounted folder offers"]);
+        home.succeeds(&["umount", "m"]);
+        assert!(!home.is_mounted());
+        assert_eq!(home.run(&["ls"]).code, 0, "the roots are free");
+        home.run(&["umount", "m"]).is_refused(&["m is not mounted"]);
+    }
+    assert!(home.log().contains("is mounted"));
+}
+
+#[test]
+#[ignore = "the engine is missing"]
+fn whoever_reads_the_output_of_mount_sees_its_end() {
+    let home = Home::new();
+    // `output` reads both pipes to their end, which comes only when the daemon has let go of them.
+    let started = Instant::now();
+    let output = littfs(home.path()).args(["mount", "m"]).stdin(Stdio::null()).output();
+    assert!(output.expect("started").status.success());
+    assert!(started.elapsed() < Duration::from_secs(30));
+    home.succeeds(&["umount", "m"]);
+}
+
+#[test]
+#[ignore = "the engine is missing"]
+fn signals_end_a_mount_in_order() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let home = Home::new();
+        home.succeeds(&["mount", "m"]);
+        kill(home.daemon(), signal).expect("signal");
+        wait_until("the daemon does not end", || !home.is_mounted());
+        wait_until("the roots are not given back", || home.run(&["ls"]).code == 0);
+        assert!(home.log().contains("is unmounted"), "{}", home.log());
+    }
+}
+
+#[test]
+#[ignore = "the engine is missing"]
+fn a_dead_mount_is_named_and_can_be_taken_away() {
+    let home = Home::new();
+    home.succeeds(&["mount", "m"]);
+    kill(home.daemon(), Signal::SIGKILL).expect("signal");
+    wait_until("it still answers", || fs::metadata(home.mountpoint()).is_err());
+    home.run(&["mount", "m"]).is_refused(&["whose program has died", "littfs umount"]);
+    home.succeeds(&["umount", "m"]);
+    home.succeeds(&["mount", "m"]);
+    home.succeeds(&["umount", "m"]);
+}
+
+#[test]
+#[ignore = "the engine is missing"]
+fn a_busy_mount_is_not_taken_away_by_umount() {
+    let home = Home::new();
+    home.succeeds(&["mount", "m"]);
+    let open = fs::File::open(home.mountpoint()).expect("open");
+    home.run(&["umount", "m"]).is_refused(&["m is busy", "fuser -vm"]);
+    assert!(home.is_mounted());
+    drop(open);
+    home.succeeds(&["umount", "m"]);
+}
+
+#[test]
+#[ignore = "the engine is missing"]
+fn roots_that_cannot_be_used_are_named_and_left_as_they_are() {
+    let home = Home::new();
+    fs::create_dir(home.path().join("letters")).expect("mkdir");
+    fs::write(home.path().join("letters/dear"), "").expect("write");
+    home.run(&["mount", "--root", "letters", "m"]).is_refused(&["/letters: it holds other files"]);
+    let names = fs::read_dir(home.path().join("letters")).expect("list").count();
+    assert_eq!(names, 1, "nothing is added to a directory that is refused");
+
+    home.succeeds(&["mount", "--root", "a", "--root", "b", "m"]);
+    home.succeeds(&["umount", "m"]);
+    home.run(&["mount", "--root", "a", "m"]).is_refused(&["/b: ", "was not given", "--degraded"]);
+    fs::rename(home.path().join("b"), home.path().join("c")).expect("rename");
+    let both = ["mount", "--root", "a", "--root", "b", "m"];
+    home.run(&both).is_refused(&["/b: ", "does not exist", "--degraded"]);
+    home.succeeds(&["mount", "-o", "degraded,ro", "--root", "a", "m"]);
+    home.succeeds(&["umount", "m"]);
+    home.succeeds(&["mount", "--root", "c", "--root", "a", "m"]);
+    home.succeeds(&["umount", "m"]);
+}
+
+#[test]
+#[ignore = "the engine is missing"]
+fn a_foreground_mount_logs_to_stderr() {
+    let home = Home::new();
+    let mut child = littfs(home.path())
+        .args(["mount", "-f", "m"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    wait_until("it is not mounted", || home.is_mounted());
+    home.succeeds(&["umount", "m"]);
+    assert!(child.wait().expect("ended").success());
+    let log = std::io::read_to_string(child.stderr.take().expect("pipe")).expect("text");
+    assert!(log.contains("is mounted"), "{log}");
+    assert!(!home.path().join(".local/share/littfs/littfs.log").exists());
+}
