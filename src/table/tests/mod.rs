@@ -1,3 +1,8 @@
+//! The engine as a whole: tables in scratch folders, with a clock that stands still.
+
+mod concurrency;
+mod model;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

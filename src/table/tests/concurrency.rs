@@ -1,0 +1,131 @@
+//! Many threads at once, while segments are sealed under them.
+
+use std::collections::HashSet;
+use std::sync::Barrier;
+
+use super::*;
+
+const WRITERS: usize = 4;
+const KEYS: usize = 1500;
+
+#[test]
+fn readers_and_listings_never_miss_what_was_put() {
+    let mut fixture = Fixture::new(2);
+    fixture.options.config.segment_keys_max = 300;
+    let (_db, table) = fixture.create();
+    let done = AtomicBool::new(false);
+    let progress: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
+    let key = |writer: usize, number: u64| format!("w{writer}/{number:05}");
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (table, progress) = (&table, &progress[writer]);
+            scope.spawn(move || {
+                for number in 0..KEYS as u64 {
+                    table.put(key(writer, number).as_bytes(), &number.to_le_bytes()).unwrap();
+                    progress.store(number + 1, Ordering::Release);
+                }
+            });
+        }
+        for reader in 0..2 {
+            let (table, progress, done) = (&table, &progress, &done);
+            scope.spawn(move || {
+                let mut turn = reader as u64;
+                while !done.load(Ordering::Acquire) {
+                    turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let writer = (turn >> 33) as usize % WRITERS;
+                    let count = progress[writer].load(Ordering::Acquire);
+                    if count == 0 {
+                        continue;
+                    }
+                    let number = (turn >> 40) % count;
+                    let value = table.get(key(writer, number).as_bytes()).unwrap();
+                    assert_eq!(value.as_deref(), Some(&number.to_le_bytes()[..]));
+                    let listed = names(table, format!("w{writer}/").as_bytes());
+                    assert!(listed.len() as u64 >= count, "{} of {count}", listed.len());
+                    assert!(listed.is_sorted());
+                }
+            });
+        }
+        let (table, progress, done) = (&table, &progress, &done);
+        scope.spawn(move || {
+            while progress.iter().any(|count| count.load(Ordering::Acquire) < KEYS as u64) {
+                table.flush().unwrap();
+                std::thread::yield_now();
+            }
+            done.store(true, Ordering::Release);
+        });
+    });
+    assert_eq!(table.usage().keys, (WRITERS * KEYS) as u64);
+}
+
+#[test]
+fn of_many_writers_of_one_key_one_wins() {
+    let fixture = Fixture::new(1);
+    let (_db, table) = fixture.create();
+    for round in 0..50 {
+        let barrier = Barrier::new(WRITERS);
+        let key = format!("contested/{round}");
+        let winners: Vec<bool> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..WRITERS)
+                .map(|writer| {
+                    let (table, barrier, key) = (&table, &barrier, &key);
+                    scope.spawn(move || {
+                        barrier.wait();
+                        table.put(key.as_bytes(), &[writer as u8]).is_ok()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(winners.iter().filter(|&&won| won).count(), 1);
+        let winner = winners.iter().position(|&won| won).unwrap();
+        assert_eq!(table.get(key.as_bytes()).unwrap().unwrap(), [winner as u8]);
+    }
+}
+
+#[test]
+fn a_folder_goes_or_is_written_to_but_never_both() {
+    let fixture = Fixture::new(1);
+    let (_db, table) = fixture.create();
+    let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+    for _ in 0..100 {
+        table.create_folder(b"f/", attributes).unwrap();
+        let barrier = Barrier::new(2);
+        let (removed, written) = std::thread::scope(|scope| {
+            let removing = scope.spawn(|| {
+                barrier.wait();
+                table.remove_folder(b"f/").is_ok()
+            });
+            let mut writer = table.writer().unwrap();
+            barrier.wait();
+            let written = writer.store(b"f/x", table.default_attributes(Kind::File)).is_ok();
+            (removing.join().unwrap(), written)
+        });
+        assert_ne!(removed, written);
+        if written {
+            table.remove(b"f/x").unwrap();
+            table.remove_folder(b"f/").unwrap();
+        }
+        assert!(table.folder_is_empty(b"").unwrap());
+    }
+}
+
+#[test]
+fn concurrent_flushes_all_return_and_ids_never_repeat() {
+    let fixture = Fixture::new(1);
+    let (_db, table) = fixture.create();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let table = &table;
+            scope.spawn(move || {
+                for number in 0..20 {
+                    table.put(format!("{writer}-{number}").as_bytes(), b"x").unwrap();
+                    table.flush().unwrap();
+                }
+            });
+        }
+    });
+    let scan = table.scan(b"", None, Direction::Forward).unwrap();
+    let ids: HashSet<_> = scan.map(|live| live.unwrap().1.id).collect();
+    assert_eq!(ids.len(), WRITERS * 20);
+}
