@@ -264,6 +264,17 @@ impl Db {
         self.0.context.roots.database_id()
     }
 
+    /// Ends like a killed process: nothing is flushed, only the locks go.
+    #[cfg(test)]
+    pub(crate) fn kill(&self) {
+        self.0.is_closed.store(true, Ordering::Release);
+        for open in std::mem::take(&mut *self.0.tables.write()).into_values() {
+            open.table.abandon();
+            open.threads.stop(&open.table);
+        }
+        self.0.context.roots.release();
+    }
+
     #[cfg(test)]
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.0.context

@@ -22,7 +22,7 @@
 use super::Malformed;
 use super::attributes::{ATTRIBUTES_BYTES, Attributes, Kind};
 use super::bytes::{Fields, Put};
-use super::location::{Location, ValueId};
+use super::location::{Location, SegmentNumber, ValueId};
 
 /// Bytes of an encoded entry.
 pub(crate) const ENTRY_BYTES: usize = 56 + ATTRIBUTES_BYTES;
@@ -54,6 +54,12 @@ impl Entry {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.attributes.kind()
+    }
+
+    /// What a mention in `segment` supersedes that takes the place of this entry.
+    pub(crate) fn supersedes_in(&self, segment: SegmentNumber) -> Option<Location> {
+        let is_own = self.location.segment == segment;
+        if is_own { self.supersedes } else { Some(self.location) }
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -123,7 +129,6 @@ pub(crate) enum Mention {
 
 #[cfg(test)]
 mod tests {
-    use super::super::location::SegmentNumber;
     use super::*;
 
     fn sample(supersedes: Option<Location>) -> Entry {

@@ -72,8 +72,7 @@ impl<'a> Change<'a> {
         entry: &Entry,
         active: SegmentNumber,
     ) -> Self {
-        let own = entry.location.segment == active;
-        let supersedes = if own { entry.supersedes } else { Some(entry.location) };
+        let supersedes = entry.supersedes_in(active);
         let mention = Mention::Removed { supersedes };
         Self { hash, key, mention, superseded_bytes: entry.value_bytes }
     }
@@ -242,6 +241,9 @@ impl ActiveSegment {
         }
         let previous = self.memtable.put(change.hash, change.key, change.mention);
         self.count(change, previous.as_ref());
+        if let Some(earlier) = previous.as_ref().and_then(supersedes) {
+            self.carry(change, earlier);
+        }
         let before = previous.and_then(|mention| self.own_record(&mention));
         let now = self.own_record(&change.mention);
         if before.is_none() && (now.is_none() || !in_batch) {
@@ -256,6 +258,16 @@ impl ActiveSegment {
         {
             unsettled.insert(location, Settlement::Rewrite);
         }
+    }
+
+    /// What a name took the place of in an earlier segment it goes on taking the place of, whatever
+    /// happens to the name in this one.
+    fn carry(&self, change: &Change<'_>, earlier: Location) {
+        self.memtable.update(change.hash, change.key, |mention| match mention {
+            Mention::Put(Entry { supersedes, .. }) | Mention::Removed { supersedes } => {
+                *supersedes = Some(earlier);
+            }
+        });
     }
 
     fn count(&self, change: &Change<'_>, previous: Option<&Mention>) {

@@ -64,13 +64,13 @@ impl Table {
             if entry.kind() == Kind::Folder && entry.location.segment != active.number {
                 return self.put_folder(active, key, entry.id, attributes, Some(&entry));
             }
+            entry.attributes = Attributes { mode: keep_kind(&entry, attributes), ..attributes };
+            entry.attributes.ctime_ns =
+                entry.attributes.ctime_ns.max(i64::try_from(now_ns).unwrap_or(i64::MAX));
             let earlier = (entry.location.segment != active.number).then_some(entry.location);
             if earlier.is_some() {
                 entry = self.copy_record(active, key, &entry, entry.id, entry.written_at_ns)?;
             }
-            entry.attributes = Attributes { mode: keep_kind(&entry, attributes), ..attributes };
-            entry.attributes.ctime_ns =
-                entry.attributes.ctime_ns.max(i64::try_from(now_ns).unwrap_or(i64::MAX));
             entry.supersedes = earlier.or(entry.supersedes);
             active.mention(&Change::put(hash, key, entry))?;
             Ok(entry)
@@ -152,18 +152,14 @@ impl Table {
         entry: &Entry,
         target: Option<&Entry>,
     ) -> Result<Entry> {
-        let own = entry.location.segment == active.number;
-        let mut moved = if own && fits_in_place(entry, to) {
-            *entry
-        } else {
-            self.copy_record(active, to, entry, entry.id, entry.written_at_ns)?
-        };
         let now_ns = i64::try_from(self.context.clock.now_ns()).unwrap_or(i64::MAX);
+        let mut moved = *entry;
         moved.attributes.ctime_ns = moved.attributes.ctime_ns.max(now_ns);
-        moved.supersedes = target.and_then(|target| {
-            let own = target.location.segment == active.number;
-            if own { target.supersedes } else { Some(target.location) }
-        });
+        let own = entry.location.segment == active.number;
+        if !own || !fits_in_place(entry, to) {
+            moved = self.copy_record(active, to, &moved, entry.id, entry.written_at_ns)?;
+        }
+        moved.supersedes = target.and_then(|target| target.supersedes_in(active.number));
         let removal = Change::remove(self.hash(from), from, entry, active.number);
         let mut put = Change::put(self.hash(to), to, moved);
         put.superseded_bytes = target.map_or(0, |target| target.value_bytes);
@@ -205,8 +201,8 @@ impl Table {
         Ok(entry)
     }
 
-    /// Writes the record of an entry again, under another key and identity, into the active
-    /// segment.
+    /// Writes the record of an entry again, under another key and identity and with the attributes
+    /// that the entry now has, into the active segment.
     fn copy_record(
         &self,
         active: &ActiveSegment,

@@ -167,10 +167,7 @@ impl Table {
         };
         self.has_folders.store(true, Ordering::Release);
         let mut entry = draft.append(active, hash, folder)?;
-        entry.supersedes = earlier.and_then(|earlier| {
-            let own = earlier.location.segment == active.number;
-            if own { earlier.supersedes } else { Some(earlier.location) }
-        });
+        entry.supersedes = earlier.and_then(|earlier| earlier.supersedes_in(active.number));
         active.mention(&Change::put(hash, folder, entry))?;
         Ok(entry)
     }

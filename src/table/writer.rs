@@ -367,10 +367,7 @@ impl Table {
             };
             draft.dedicated = place(active)?;
             let mut entry = draft.append(active, hash, key)?;
-            entry.supersedes = own.and_then(|own| {
-                let is_active = own.location.segment == active.number;
-                if is_active { own.supersedes } else { Some(own.location) }
-            });
+            entry.supersedes = own.and_then(|own| own.supersedes_in(active.number));
             active.mention(&Change::put(hash, key, entry))?;
             Ok(entry)
         })

@@ -135,9 +135,8 @@ fn a_kill_loses_nothing_that_was_put() {
     let large: Vec<u8> = (0..9_000_000_u32).map(|index| (index / 3) as u8).collect();
     writer.write_at(0, &large).unwrap();
     writer.store(b"large", table.default_attributes(Kind::File)).unwrap();
-    // As a kill would: no flush, no close; only the locks go.
     std::mem::forget(writer);
-    db.context().roots.release();
+    db.kill();
     let again = fixture.open();
     let reopened = again.table("table").unwrap();
     for number in 0..100 {
@@ -228,7 +227,7 @@ fn settling_files_change_in_the_active_and_in_sealed_segments() {
             assert_eq!(table.usage().keys, 3);
         };
         check(&table);
-        db.context().roots.release();
+        db.kill();
         let db = fixture.open();
         let table = db.table("table").unwrap();
         check(&table);
@@ -390,7 +389,7 @@ fn read_only_sees_everything_and_writes_nothing() {
     table.put(b"d/sealed", b"1").unwrap();
     seal_all(&table);
     table.put(b"d/active", b"2").unwrap();
-    db.context().roots.release();
+    db.kill();
     std::fs::remove_dir_all(fixture.options.roots[0].join("table/keymap")).unwrap();
     let before = fixture.segment_files();
     fixture.options.read_only = true;
@@ -404,4 +403,22 @@ fn read_only_sees_everything_and_writes_nothing() {
     db.close().unwrap();
     assert_eq!(fixture.segment_files(), before);
     assert!(!fixture.options.roots[0].join("table/keymap").exists());
+}
+
+#[test]
+fn sealed_headers_carry_the_attributes_last_set() {
+    let fixture = Fixture::new(1);
+    let (_db, table) = fixture.create();
+    table.put(b"a/k", b"").unwrap();
+    fixture.options.clock.advance(Duration::from_secs(30));
+    let mut attributes = table.entry(b"a/k").unwrap().unwrap().attributes;
+    attributes.set_permissions(0);
+    table.change_attributes(b"a/k", attributes).unwrap();
+    seal_all(&table);
+    let entry = table.entry(b"a/k").unwrap().unwrap();
+    assert_eq!(entry.attributes.permissions(), 0);
+    table.put(b"b/other", b"").unwrap();
+    let renamed = table.rename(b"a/k", b"k", false).unwrap();
+    assert_eq!(renamed.attributes.permissions(), 0);
+    assert_eq!(table.entry(b"k").unwrap().unwrap().attributes.permissions(), 0);
 }
