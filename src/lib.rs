@@ -1,5 +1,15 @@
 //! littfs: files that are written once and expire.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        reason = "tests cast small numbers"
+    )
+)]
+
 pub mod check;
 pub mod clock;
 pub mod config;
@@ -7,11 +17,13 @@ pub mod db;
 pub mod disk;
 mod error;
 mod format;
+mod fs;
 pub mod fuse;
 mod keymap;
 mod names;
 mod roots;
 mod segment;
+pub mod settings_text;
 pub mod table;
 
 pub use crate::db::{Db, OpenOptions, Space};

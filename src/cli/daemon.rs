@@ -98,13 +98,9 @@ fn serve(plan: &Plan, mounted: impl FnOnce() -> Result<(), Failure>) -> Outcome 
     let signals = Signals::watch()?;
     let access = if plan.options.read_only { Access::Read } else { Access::Write };
     let db = Db::open(database::open_options(&plan.config, access, plan.options.degraded))?;
-    let mount = Mount::new(
-        db.clone(),
-        &plan.mountpoint,
-        mount_options(&plan.options, plan.config.threads),
-    )?;
+    let mount = Mount::new(&db, &plan.mountpoint, &mount_options(&plan.options, &plan.config))?;
     let (ended, is_ended) = channel::<()>();
-    let mut unmounter = mount.unmounter();
+    let unmounter = mount.unmounter();
     let (mountpoint, closing) = (plan.mountpoint.clone(), db.clone());
     signals.on_end(move || {
         if let Err(error) = unmounter.unmount() {
@@ -118,21 +114,20 @@ fn serve(plan: &Plan, mounted: impl FnOnce() -> Result<(), Failure>) -> Outcome 
     });
     mounted()?;
     log::info!("{} is mounted, littfs {}", plan.mountpoint.display(), env!("CARGO_PKG_VERSION"));
-    let served = mount.run();
+    mount.join();
     drop(ended);
     log::info!("{} is unmounted", plan.mountpoint.display());
-    // Close in any case: what was stored must be durable also when serving failed.
     db.close()?;
-    served?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn mount_options(options: &mount_options::Options, threads: usize) -> MountOptions {
+fn mount_options(options: &mount_options::Options, config: &Config) -> MountOptions {
     MountOptions {
         read_only: options.read_only,
         allow_other: options.allow_other,
-        default_permissions: options.default_permissions || options.allow_other,
-        threads,
+        default_permissions: options.default_permissions,
+        threads: Some(config.threads),
+        table_settings: config.table_settings(),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn run(arguments: &KeysArguments) -> Outcome {
     let direction = if arguments.reverse { Direction::Backward } else { Direction::Forward };
     let end: &[u8] = if arguments.null { b"\0" } else { b"\n" };
     let mut output = Output::new();
-    for item in table.iter(prefix, None, direction)? {
+    for item in table.scan(prefix, None, direction)? {
         let (key, entry) = item?;
         if entry.kind() != Kind::Folder || arguments.folders {
             output.bytes(&key)?;

@@ -5,7 +5,7 @@
 //! `ready` or why there will be no mount. The starter returns 0 only when the mount answers.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use littfs::config::Config;
@@ -13,7 +13,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::args::MountArguments;
 use super::mount_options::{self, Options};
-use super::{Failure, Outcome, daemon, database, fail, log_file, preflight, say};
+use super::{Failure, Outcome, daemon, database, fail, log_file, preflight};
 
 /// What the background mount writes when it can be used.
 pub(super) const READY: &str = "ready\n";
@@ -59,19 +59,11 @@ pub(super) fn run(arguments: &MountArguments) -> Outcome {
     let mut plan = Plan::new(arguments)?;
     plan.mountpoint =
         preflight::check(&plan.mountpoint, &plan.config.roots, plan.options.allow_other)?;
-    warn_of_hidden_files(&plan.mountpoint);
     if arguments.foreground {
         log_file::log_to_stderr(log_file::MOUNT_LEVEL);
         daemon::serve_in_foreground(&plan)
     } else {
         start_in_background(&plan)
-    }
-}
-
-fn warn_of_hidden_files(mountpoint: &Path) {
-    if std::fs::read_dir(mountpoint).is_ok_and(|mut names| names.next().is_some()) {
-        let shown = mountpoint.display();
-        say(&format!("note: {shown} is not empty; its files are hidden while it is mounted on"));
     }
 }
 

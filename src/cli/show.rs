@@ -102,8 +102,14 @@ fn database_json(db: &Db) -> littfs::Result<Value> {
     let space = db.space()?;
     let roots: Vec<String> = db.roots().iter().map(|root| root.display().to_string()).collect();
     let tables: Vec<Value> = db.tables().iter().map(|table| table_json(table)).collect();
+    let failed = db.failed_roots();
+    let failed: Vec<Value> =
+        failed.iter().map(|(root, reason)| json!({ "root": root, "reason": reason })).collect();
     Ok(json!({
+        "id": db.id(),
         "roots": roots,
+        "missing_roots": db.missing_roots(),
+        "failed_roots": failed,
         "space": {
             "total_bytes": space.total,
             "free_bytes": space.free,
@@ -117,6 +123,12 @@ fn database_details(db: &Db) -> littfs::Result<Vec<String>> {
     let space = db.space()?;
     let mut lines: Vec<String> =
         db.roots().iter().map(|root| format!("root   {}", root.display())).collect();
+    let missing = db.missing_roots();
+    lines.extend(missing.iter().map(|root| format!("missing root  {}", root.display())));
+    let failed = db.failed_roots();
+    lines.extend(
+        failed.iter().map(|(root, reason)| format!("failed root  {}: {reason}", root.display())),
+    );
     lines.push(format!(
         "space  {} of {} available",
         human_bytes(space.available),

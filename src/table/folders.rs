@@ -174,15 +174,21 @@ impl Table {
 
     /// Moves the modification time of the folder a key is in, after an entry went away.
     pub(super) fn touch_parent(&self, key: &[u8]) {
-        let now_ns = i64::try_from(self.context.clock.now_ns()).unwrap_or(i64::MAX);
-        match (key::parent(key), &self.view.load().active) {
-            (None, _) => {
-                self.mtime_ns.fetch_max(now_ns, Ordering::AcqRel);
+        if let Some(active) = &self.view.load().active {
+            self.touch_parent_in(active, key, self.context.clock.now_ns());
+        }
+    }
+
+    /// Moves the modification time of the folder a key is in, which this segment mentions.
+    pub(super) fn touch_parent_in(&self, active: &ActiveSegment, key: &[u8], now_ns: u64) {
+        let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
+        match key::parent(key) {
+            Some(parent) => {
+                active.memtable.touch_folder(self.hash(parent), parent, now);
             }
-            (Some(parent), Some(active)) => {
-                active.memtable.touch_folder(self.hash(parent), parent, now_ns);
+            None => {
+                self.mtime_ns.fetch_max(now, Ordering::AcqRel);
             }
-            (Some(_), None) => {}
         }
     }
 

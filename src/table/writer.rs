@@ -80,6 +80,7 @@ impl Table {
         }
         let mut writer = self.new_writer(Parents::Require)?;
         writer.id = entry.id;
+        writer.is_dirty = false;
         writer.stored = Some(*entry);
         Ok(writer)
     }
@@ -211,12 +212,12 @@ impl Writer {
             return Ok(());
         };
         let context = &self.table.context;
-        let added = end.saturating_sub(content.len() as u64);
-        let in_all = context.pending_bytes.fetch_add(added, Ordering::Relaxed) + added;
+        let growth = end.saturating_sub(content.len() as u64);
+        let in_all = context.pending_bytes.fetch_add(growth, Ordering::Relaxed) + growth;
         let is_long = end > context.config.spill_bytes;
         let is_too_much = in_all > context.config.pending_bytes_max && end > SPILL_BYTES_MIN;
         if is_long || is_too_much {
-            context.pending_bytes.fetch_sub(added, Ordering::Relaxed);
+            context.pending_bytes.fetch_sub(growth, Ordering::Relaxed);
             return self.spill();
         }
         Ok(())
@@ -248,6 +249,13 @@ impl Writer {
         table.context.pending_bytes.fetch_sub(spill.bytes, Ordering::Relaxed);
         self.content = Content::File(spill);
         Ok(())
+    }
+
+    /// To be called before storing for the sake of an fsync, which may come again after every few
+    /// bytes: from the second time on only what was added is written, not everything anew.
+    pub fn expect_repetition(&mut self) -> Result<()> {
+        let is_repeated = self.stored.is_some_and(|entry| entry.value_bytes > 0);
+        if is_repeated && self.len() > SPILL_BYTES_MIN { self.spill() } else { Ok(()) }
     }
 
     /// Takes back what this writer stored, now named `key`, sealed or not: its file is still open,
@@ -355,13 +363,15 @@ impl Table {
         let hash = self.hash(key);
         self.with_active(|active| {
             draft.written_at_ns = self.context.clock.now_ns();
-            self.mention_parents(active, key, draft.written_at_ns, parents)?;
+            // Storing again is no change of the folder, so its time is moved only below.
+            self.mention_parents(active, key, 0, parents)?;
             let _stripe = self.lock_stripe(key);
             let own = match self.find_live_entry(hash, key)? {
                 Some(entry) if entry.id == draft.id => Some(entry),
                 Some(_) => return Err(Error::Exists { key: printable(key) }),
                 None => {
                     self.check_no_folder(key)?;
+                    self.touch_parent_in(active, key, draft.written_at_ns);
                     None
                 }
             };

@@ -114,6 +114,8 @@ fn bad_mountpoints_are_named_with_the_way_out() {
         fs::write(home.path().join("file"), "").expect("write");
         mount(&["file"]).is_refused(&["/file: it is not a directory"]);
         mount(&["file/x"]).is_refused(&["/file/x: "]);
+        fs::create_dir_all(home.path().join("full/x")).expect("mkdir");
+        mount(&["full"]).is_refused(&["/full: it is not empty", "choose an empty directory"]);
         mount(&["--root", "r", "."]).is_refused(&["inside one another"]);
         mount(&["--root", ".", "--", "."]).is_refused(&["inside one another"]);
     }

@@ -1,0 +1,267 @@
+//! The inodes that the kernel knows.
+//!
+//! An inode is here from the first reply that names it until the kernel has forgotten as many
+//! lookups as it was given; so this map is bounded by the kernel's own caches, never by the number
+//! of keys. What stands here of a stored file is what the engine would say: every change of a name
+//! or of attributes comes through this mount and is entered here by whoever made it. That is why a
+//! lookup of an inode already known takes nothing over: what it read may be older.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::errno::{Errno, Result};
+use super::open_file::OpenFile;
+use crate::format::entry::Entry;
+use crate::format::location::ValueId;
+use crate::table::Table;
+
+/// The inode of the mount's top folder.
+pub(crate) const TOP_INO: u64 = 1;
+const ID_BITS: u32 = 48;
+const SHARDS: usize = 64;
+
+/// The inode number of a value; that of the table's own folder for value id 0.
+pub(super) fn ino_of(table: u16, id: ValueId) -> u64 {
+    (u64::from(table) << ID_BITS) | id.0
+}
+
+/// The table number in an inode number; None for the top folder.
+pub(super) fn table_number(ino: u64) -> Option<u16> {
+    u16::try_from(ino >> ID_BITS).ok().filter(|number| *number != 0)
+}
+
+/// Whether this is the inode of a table's own folder.
+pub(super) fn is_table_folder(ino: u64) -> bool {
+    ino.trailing_zeros() >= ID_BITS && ino != 0
+}
+
+/// What an inode stands for.
+#[derive(Clone)]
+pub(super) enum Node {
+    /// A stored file, link or folder. Without a key its name was taken away.
+    Stored {
+        /// The key, with a final `/` for folders.
+        key: Option<Box<[u8]>>,
+        /// What the engine says of it.
+        entry: Entry,
+    },
+    /// A file that somebody has open for writing.
+    Open(Arc<OpenFile>),
+}
+
+/// One inode.
+pub(super) struct Inode {
+    /// The table it is in.
+    pub(super) table: Arc<Table>,
+    /// What it stands for.
+    pub(super) node: Node,
+    /// Lookups the kernel has not forgotten yet.
+    lookups: u64,
+    /// Open handles: while there are any, expiry does not hide the attributes.
+    pub(super) handles: u32,
+    /// The kernel may hold pages from before the bytes were fixed; the next open drops them.
+    pub(super) stale_pages: bool,
+}
+
+/// The map, sharded by inode number.
+pub(super) struct Inodes {
+    shards: Vec<Mutex<HashMap<u64, Inode>>>,
+}
+
+impl Inodes {
+    pub(super) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect() }
+    }
+
+    fn shard(&self, ino: u64) -> &Mutex<HashMap<u64, Inode>> {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
+        let index = ino as usize % SHARDS;
+        &self.shards[index]
+    }
+
+    /// Counts one lookup of a stored entry; returns what the inode stands for.
+    pub(super) fn learn_entry(
+        &self,
+        ino: u64,
+        table: &Arc<Table>,
+        key: &[u8],
+        entry: &Entry,
+    ) -> Known {
+        let mut shard = self.shard(ino).lock();
+        let inode = shard.entry(ino).or_insert_with(|| {
+            Inode::new(table, Node::Stored { key: Some(key.into()), entry: *entry })
+        });
+        inode.lookups += 1;
+        inode.known()
+    }
+
+    /// Counts one lookup of a file that is open for writing.
+    pub(super) fn learn_open(&self, file: &Arc<OpenFile>) {
+        let mut shard = self.shard(file.ino()).lock();
+        let inode = shard
+            .entry(file.ino())
+            .or_insert_with(|| Inode::new(file.table(), Node::Open(Arc::clone(file))));
+        inode.lookups += 1;
+    }
+
+    /// What a known inode stands for, without counting a lookup.
+    pub(super) fn peek(&self, ino: u64) -> Option<Known> {
+        self.shard(ino).lock().get(&ino).map(Inode::known)
+    }
+
+    /// Looks at or changes one inode. ESTALE when the kernel names one that it has forgotten.
+    pub(super) fn with<T>(&self, ino: u64, look: impl FnOnce(&mut Inode) -> T) -> Result<T> {
+        self.shard(ino).lock().get_mut(&ino).map(look).ok_or(Errno::ESTALE)
+    }
+
+    /// As [`Inodes::with`], for those who do not mind that the kernel does not know the inode.
+    pub(super) fn update(&self, ino: u64, change: impl FnOnce(&mut Inode)) {
+        if let Some(inode) = self.shard(ino).lock().get_mut(&ino) {
+            change(inode);
+        }
+    }
+
+    /// Takes back lookups; the last one drops the inode.
+    pub(super) fn forget(&self, ino: u64, lookups: u64) {
+        let mut shard = self.shard(ino).lock();
+        if let Some(inode) = shard.get_mut(&ino) {
+            inode.lookups = inode.lookups.saturating_sub(lookups);
+            if inode.lookups == 0 {
+                shard.remove(&ino);
+            }
+        }
+    }
+
+    /// A stored file, link or folder has a new entry, under the key it had.
+    pub(super) fn entry_changed(&self, ino: u64, changed: &Entry) {
+        self.update(ino, |inode| {
+            if let Node::Stored { entry, .. } = &mut inode.node {
+                *entry = *changed;
+            }
+        });
+    }
+
+    /// A stored file, link or folder has a new key.
+    pub(super) fn renamed(&self, ino: u64, to: &[u8], changed: &Entry) {
+        self.update(ino, |inode| {
+            if let Node::Stored { key, entry } = &mut inode.node {
+                *key = Some(to.into());
+                *entry = *changed;
+            }
+        });
+    }
+
+    /// The name of a stored file, link or folder is gone.
+    pub(super) fn removed(&self, ino: u64) {
+        self.update(ino, |inode| {
+            if let Node::Stored { key, .. } = &mut inode.node {
+                *key = None;
+            }
+        });
+    }
+
+    /// The names and inodes of a table that the kernel may have cached.
+    pub(super) fn known_names(&self, number: u16) -> Vec<KnownName> {
+        let mut keys = Vec::new();
+        let mut folders = HashMap::from([(Vec::new(), ino_of(number, ValueId(0)))]);
+        for shard in &self.shards {
+            for (&ino, inode) in shard.lock().iter() {
+                if table_number(ino) != Some(number) {
+                    continue;
+                }
+                // Files that are open for writing do not expire, and their handles are at work.
+                if let Node::Stored { key: Some(key), .. } = &inode.node {
+                    if key.ends_with(b"/") {
+                        folders.insert(key.to_vec(), ino);
+                    }
+                    keys.push((key.to_vec(), ino));
+                }
+            }
+        }
+        keys.into_iter()
+            .filter_map(|(key, ino)| {
+                let (folder, name) = split_key(&key);
+                let parent = *folders.get(folder)?;
+                Some(KnownName { parent, name: name.to_vec(), ino })
+            })
+            .collect()
+    }
+
+    /// How many inodes are held.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+}
+
+/// An inode as it stood when it was asked for.
+pub(super) enum Known {
+    /// A stored file, link or folder, and whether it still has a name.
+    Stored(Entry, bool),
+    /// A file that somebody has open for writing.
+    Open(Arc<OpenFile>),
+}
+
+/// A name that the kernel may have cached.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KnownName {
+    /// The inode of the folder.
+    pub(crate) parent: u64,
+    /// The name in it.
+    pub(crate) name: Vec<u8>,
+    /// The inode the name stands for.
+    pub(crate) ino: u64,
+}
+
+impl Inode {
+    fn new(table: &Arc<Table>, node: Node) -> Self {
+        Self { table: Arc::clone(table), node, lookups: 0, handles: 0, stale_pages: false }
+    }
+
+    /// A handle was released. The kernel may have forgotten the inode and learnt it anew since the
+    /// handle was opened.
+    pub(super) fn close(&mut self) {
+        self.handles = self.handles.saturating_sub(1);
+    }
+
+    fn known(&self) -> Known {
+        match &self.node {
+            Node::Stored { key, entry } => Known::Stored(*entry, key.is_some()),
+            Node::Open(file) => Known::Open(Arc::clone(file)),
+        }
+    }
+}
+
+/// Splits a key into the key of its folder (empty, or with a final `/`) and its name, without the
+/// final `/` that folders have.
+pub(super) fn split_key(key: &[u8]) -> (&[u8], &[u8]) {
+    let bare = key.strip_suffix(b"/").unwrap_or(key);
+    let name_at = bare.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+    bare.split_at(name_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_taken_apart_as_they_were_put_together() {
+        let ino = ino_of(7, ValueId(99));
+        assert_eq!(table_number(ino), Some(7));
+        assert!(!is_table_folder(ino));
+        assert!(is_table_folder(ino_of(7, ValueId(0))));
+        assert_eq!(table_number(ino_of(u16::MAX, ValueId::MAX)), Some(u16::MAX));
+        assert_eq!(table_number(TOP_INO), None);
+        assert!(!is_table_folder(TOP_INO));
+    }
+
+    #[test]
+    fn keys_split_into_folder_and_name() {
+        assert_eq!(split_key(b"a"), (&b""[..], &b"a"[..]));
+        assert_eq!(split_key(b"a/"), (&b""[..], &b"a"[..]));
+        assert_eq!(split_key(b"a/b/c"), (&b"a/b/"[..], &b"c"[..]));
+        assert_eq!(split_key(b"a/b/c/"), (&b"a/b/"[..], &b"c"[..]));
+    }
+}

@@ -1,0 +1,218 @@
+//! Files that are open for writing: pending ones, and those whose RELEASE is still on its way.
+//!
+//! Such a file lives here from CREATE (or from the open of an empty one) until its last writing
+//! handle is released, whether or not it was stored in between, and everything that names it comes
+//! here first: name, length and bytes are those of the writer. After the last release the engine
+//! alone knows it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::attributes::Stat;
+use super::inodes::{ino_of, split_key};
+use crate::format::attributes::Attributes;
+use crate::format::entry::Entry;
+use crate::table::{Table, ValueReader, Writer};
+
+const SHARDS: usize = 64;
+
+/// A file that somebody has, or just had, open for writing.
+pub(super) struct OpenFile {
+    table: Arc<Table>,
+    ino: u64,
+    state: Mutex<State>,
+}
+
+/// What changes about an open file.
+pub(super) struct State {
+    /// Where it is named; None once it was unlinked or replaced.
+    pub(super) name: Option<Name>,
+    /// Its bytes.
+    pub(super) body: Body,
+    /// Times, mode and owner as they are or will be stored.
+    pub(super) attributes: Attributes,
+    /// Somebody set the mtime; writes leave it alone from then on.
+    pub(super) mtime_is_set: bool,
+    /// What the engine has of it.
+    pub(super) stored: Option<Entry>,
+    /// The attributes are newer than the stored ones and could not be changed there.
+    pub(super) attributes_unstored: bool,
+    /// Some descriptor was closed, so somebody was told that what was written is safe.
+    pub(super) closed_once: bool,
+    /// Handles open for writing.
+    pub(super) writers: u32,
+    /// Handles that read through this file.
+    pub(super) readers: u32,
+}
+
+/// Where an open file is named.
+pub(super) struct Name {
+    /// The inode of its folder.
+    pub(super) parent: u64,
+    /// Its key.
+    pub(super) key: Box<[u8]>,
+}
+
+impl Name {
+    /// The last component.
+    pub(super) fn component(&self) -> &[u8] {
+        split_key(&self.key).1
+    }
+}
+
+/// Where the bytes of an open file are.
+pub(super) enum Body {
+    /// Still with the writer.
+    Writing(Writer),
+    /// Stored for good, and some handle still reads through this file.
+    Stored(Arc<ValueReader>),
+    /// Nobody reads them through this file any more.
+    Gone,
+}
+
+impl OpenFile {
+    pub(super) fn new(
+        table: Arc<Table>,
+        writer: Writer,
+        name: Name,
+        attributes: Attributes,
+        stored: Option<Entry>,
+    ) -> Self {
+        let ino = ino_of(table.number(), writer.id());
+        let state = State {
+            name: Some(name),
+            body: Body::Writing(writer),
+            attributes,
+            mtime_is_set: false,
+            stored,
+            attributes_unstored: false,
+            closed_once: false,
+            writers: 1,
+            readers: 0,
+        };
+        Self { table, ino, state: Mutex::new(state) }
+    }
+
+    pub(super) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    pub(super) fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    /// Held over the I/O of the writer: whoever asks for the length waits for a write under way.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// What stat shows of it.
+    pub(super) fn stat(&self) -> Stat {
+        self.state().stat(self.ino)
+    }
+}
+
+impl State {
+    pub(super) fn stat(&self, ino: u64) -> Stat {
+        let links = u32::from(self.name.is_some());
+        Stat { ino, size: self.len(), links, attributes: self.attributes }
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        match &self.body {
+            Body::Writing(writer) => writer.len(),
+            Body::Stored(reader) => reader.len(),
+            Body::Gone => self.stored.map_or(0, |entry| entry.value_bytes),
+        }
+    }
+
+    /// Stored with all its bytes: whoever wrote it has closed it, as far as anybody can tell.
+    pub(super) fn is_settled(&self) -> bool {
+        match &self.body {
+            Body::Writing(writer) => self.stored.is_some() && !writer.is_dirty(),
+            Body::Stored(_) | Body::Gone => true,
+        }
+    }
+
+    /// Bytes were changed at `now`.
+    pub(super) fn touch(&mut self, now_ns: i64) {
+        if !self.mtime_is_set {
+            self.attributes.mtime_ns = now_ns;
+        }
+        self.attributes.ctime_ns = now_ns;
+    }
+}
+
+/// The names of open files by folder, in byte order.
+pub(super) struct OpenNames {
+    shards: Vec<Mutex<HashMap<u64, Folder>>>,
+}
+
+type Folder = BTreeMap<Box<[u8]>, Arc<OpenFile>>;
+
+impl OpenNames {
+    pub(super) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect() }
+    }
+
+    fn shard(&self, parent: u64) -> &Mutex<HashMap<u64, Folder>> {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
+        let index = (parent ^ (parent >> 48)) as usize % SHARDS;
+        &self.shards[index]
+    }
+
+    pub(super) fn get(&self, parent: u64, name: &[u8]) -> Option<Arc<OpenFile>> {
+        self.shard(parent).lock().get(&parent)?.get(name).cloned()
+    }
+
+    pub(super) fn insert(&self, parent: u64, name: &[u8], file: &Arc<OpenFile>) {
+        let mut shard = self.shard(parent).lock();
+        shard.entry(parent).or_default().insert(name.into(), Arc::clone(file));
+    }
+
+    /// Takes a name away if it stands for this file.
+    pub(super) fn remove(&self, name: &Name, file: &Arc<OpenFile>) {
+        let mut shard = self.shard(name.parent).lock();
+        let Some(folder) = shard.get_mut(&name.parent) else { return };
+        if folder.get(name.component()).is_some_and(|other| Arc::ptr_eq(other, file)) {
+            folder.remove(name.component());
+            if folder.is_empty() {
+                shard.remove(&name.parent);
+            }
+        }
+    }
+
+    /// Whether any file directly in the folder is open for writing.
+    pub(super) fn any_in(&self, parent: u64) -> bool {
+        self.shard(parent).lock().contains_key(&parent)
+    }
+
+    /// Whether any file anywhere in the table is open for writing.
+    pub(super) fn any_in_table(&self, number: u16) -> bool {
+        self.shards.iter().any(|shard| {
+            shard.lock().keys().any(|&parent| super::inodes::table_number(parent) == Some(number))
+        })
+    }
+
+    /// Adds the names in a folder that come after `after` (all when None).
+    pub(super) fn names_after(
+        &self,
+        parent: u64,
+        after: Option<&[u8]>,
+        names: &mut BTreeSet<Box<[u8]>>,
+    ) {
+        let shard = self.shard(parent).lock();
+        let Some(folder) = shard.get(&parent) else { return };
+        let is_later = |name: &[u8]| after.is_none_or(|after| name > after);
+        names.extend(folder.keys().filter(|name| is_later(name)).cloned());
+    }
+
+    /// Forgets all names.
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            shard.lock().clear();
+        }
+    }
+}

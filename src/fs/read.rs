@@ -1,0 +1,60 @@
+//! READ and READLINK.
+
+use std::sync::Arc;
+
+use super::create::open_value;
+use super::handles::Handle;
+use super::open_file::Body;
+use super::{Errno, Fs, Node, Result};
+use crate::format::attributes::Kind;
+use crate::table::ValueReader;
+
+/// Longest target of a symbolic link, in bytes, as the kernel has it.
+pub(super) const TARGET_BYTES_MAX: usize = 4095;
+
+impl Fs {
+    /// Reads into `buffer`; short only at the end of what there is.
+    pub(crate) fn read(&self, handle: u64, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let handle = self.handles.get(handle)?;
+        match &*handle {
+            Handle::Read { reader, .. } => Ok(reader.read_at(offset, buffer)?),
+            Handle::Write(file) | Handle::ReadOpen(file) => {
+                let state = file.state();
+                let reader = match &state.body {
+                    Body::Writing(writer) => return Ok(writer.read_at(offset, buffer)?),
+                    Body::Stored(reader) => Arc::clone(reader),
+                    Body::Gone => return Err(Errno::EIO),
+                };
+                // The bytes are fixed: other readers need not wait.
+                drop(state);
+                Ok(reader.read_at(offset, buffer)?)
+            }
+            Handle::Folder(_) => Err(Errno::EISDIR),
+        }
+    }
+
+    /// The target of a symbolic link.
+    pub(crate) fn readlink(&self, ino: u64) -> Result<Vec<u8>> {
+        let (table, key, entry) = self.inodes.with(ino, |inode| match &inode.node {
+            Node::Stored { key, entry } if entry.kind() == Kind::Symlink => {
+                Ok((Arc::clone(&inode.table), key.clone(), *entry))
+            }
+            _ => Err(Errno::EINVAL),
+        })??;
+        if table.is_expired(&entry) {
+            return Err(Errno::ESTALE);
+        }
+        read_all(&open_value(&table, key.as_deref(), &entry)?)
+    }
+}
+
+fn read_all(reader: &ValueReader) -> Result<Vec<u8>> {
+    let length = usize::try_from(reader.len()).unwrap_or(usize::MAX);
+    if length > TARGET_BYTES_MAX {
+        return Err(Errno::EIO);
+    }
+    let mut target = vec![0; length];
+    let read = reader.read_at(0, &mut target)?;
+    target.truncate(read);
+    Ok(target)
+}

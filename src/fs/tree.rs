@@ -1,0 +1,94 @@
+//! MKDIR, SYMLINK, LINK: names for other things than written files.
+
+use std::sync::Arc;
+
+use super::read::TARGET_BYTES_MAX;
+use super::{Caller, Child, Errno, Found, Fs, Node, Result, Spot};
+use crate::format::attributes::Kind;
+
+impl Fs {
+    /// Makes a folder; in the top folder, a table. The inode is to be forgotten once more.
+    pub(crate) fn mkdir(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &[u8],
+        mode: u32,
+    ) -> Result<Found> {
+        self.writable()?;
+        let child = match self.spot(parent, name)? {
+            Spot::Table(name) => return self.make_table(caller, &name, mode),
+            Spot::Child(child) => child,
+        };
+        let _held = self.name_locks.lock(parent, name);
+        self.refuse_existing(&child)?;
+        let attributes = self.new_attributes(caller, &child.folder, Kind::Folder, mode);
+        let key = child.folder_key();
+        let entry = child.table.create_folder(&key, attributes)?;
+        self.name_locks.changed(parent);
+        Ok(self.learn_entry(&child.table, &key, &entry))
+    }
+
+    fn make_table(&self, caller: Caller, name: &str, mode: u32) -> Result<Found> {
+        let top = *self.top.lock();
+        let attributes = self.new_attributes(caller, &top, Kind::Folder, mode);
+        let table = self.db.create_table(name, self.table_settings, attributes)?;
+        self.touch_top();
+        Ok(self.found_table(&table))
+    }
+
+    /// Makes a symbolic link. The inode is to be forgotten once more.
+    pub(crate) fn symlink(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<Found> {
+        self.writable()?;
+        if target.len() > TARGET_BYTES_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let child = self.child(parent, name)?;
+        let _held = self.name_locks.lock(parent, name);
+        self.refuse_existing(&child)?;
+        let attributes = self.new_attributes(caller, &child.folder, Kind::Symlink, 0o777);
+        let entry = child.table.put_with(&child.key, target, attributes)?;
+        self.name_locks.changed(parent);
+        Ok(self.learn_entry(&child.table, &child.key, &entry))
+    }
+
+    /// A second name with the same bytes. The new inode is to be forgotten once more.
+    pub(crate) fn link(&self, ino: u64, new_parent: u64, new_name: &[u8]) -> Result<Found> {
+        self.writable()?;
+        let to = self.child(new_parent, new_name)?;
+        let _held = self.name_locks.lock(new_parent, new_name);
+        self.refuse_existing(&to)?;
+        let node = self.inodes.with(ino, |inode| {
+            (inode.table.number() == to.table.number()).then(|| inode.node.clone())
+        })?;
+        match node.ok_or(Errno::EXDEV)? {
+            Node::Stored { key: None, .. } => Err(Errno::ENOENT),
+            Node::Stored { key: Some(_), entry } if entry.kind() == Kind::Folder => {
+                Err(Errno::EPERM)
+            }
+            Node::Stored { key: Some(key), .. } => self.link_stored(&key, &to),
+            Node::Open(file) => {
+                let state = file.state();
+                if !state.is_settled() {
+                    return Err(Errno::EBUSY);
+                }
+                match &state.name {
+                    Some(name) => self.link_stored(&name.key, &to),
+                    None => Err(Errno::ENOENT),
+                }
+            }
+        }
+    }
+
+    fn link_stored(&self, from: &[u8], to: &Child) -> Result<Found> {
+        let entry = to.table.link(from, &to.key)?;
+        self.name_locks.changed(to.parent);
+        Ok(self.learn_entry(&Arc::clone(&to.table), &to.key, &entry))
+    }
+}

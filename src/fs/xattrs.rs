@@ -1,0 +1,232 @@
+//! Extended attributes: the settings of a table on its folder, the state of a file on the file.
+//!
+//! Namespaces that are not kept (`security.*`, `system.*`, `trusted.*`) are "not supported" in both
+//! directions, and that is what every answer here may be: "not implemented" would make the kernel
+//! stop asking for the whole mount.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{Errno, Fs, Known, Node, Result, TOP_INO, is_table_folder, table_number};
+use crate::format::attributes::Kind;
+use crate::settings_text::{duration_text, parse_grace, parse_shards, parse_ttl, ttl_text};
+use crate::table::Table;
+
+/// What setxattr asks for beyond setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetMode {
+    /// Create or replace.
+    Any,
+    /// `XATTR_CREATE`: the attribute must not exist.
+    Create,
+    /// `XATTR_REPLACE`: the attribute must exist.
+    Replace,
+}
+
+impl SetMode {
+    /// The mode of setxattr flags.
+    pub(crate) fn from_flags(flags: i32) -> Result<Self> {
+        match flags {
+            0 => Ok(Self::Any),
+            libc::XATTR_CREATE => Ok(Self::Create),
+            libc::XATTR_REPLACE => Ok(Self::Replace),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
+const PREFIX: &[u8] = b"user.littfs.";
+/// What listxattr names on a table folder, in the form it has there.
+const TABLE_LIST: &[u8] =
+    b"user.littfs.ttl\0user.littfs.grace\0user.littfs.shards\0user.littfs.keys\0user.littfs.bytes\0";
+
+/// An attribute that some inode has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Ttl,
+    Grace,
+    Shards,
+    Keys,
+    Bytes,
+    Expires,
+    Sealed,
+}
+
+impl Name {
+    /// ENODATA for names nobody has, EOPNOTSUPP for namespaces that are not kept.
+    fn parse(name: &[u8]) -> Result<Self> {
+        if !name.starts_with(b"user.") {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        match name.strip_prefix(PREFIX) {
+            Some(b"ttl") => Ok(Self::Ttl),
+            Some(b"grace") => Ok(Self::Grace),
+            Some(b"shards") => Ok(Self::Shards),
+            Some(b"keys") => Ok(Self::Keys),
+            Some(b"bytes") => Ok(Self::Bytes),
+            Some(b"expires") => Ok(Self::Expires),
+            Some(b"sealed") => Ok(Self::Sealed),
+            _ => Err(Errno::ENODATA),
+        }
+    }
+
+    fn is_of_tables(self) -> bool {
+        match self {
+            Self::Ttl | Self::Grace | Self::Shards | Self::Keys | Self::Bytes => true,
+            Self::Expires | Self::Sealed => false,
+        }
+    }
+}
+
+/// Who has attributes.
+enum Owner {
+    Table(Arc<Table>),
+    File(u64),
+    Nobody,
+}
+
+impl Fs {
+    /// The value of an attribute.
+    pub(crate) fn getxattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
+        let name = Name::parse(name)?;
+        let text = match self.owner(ino)? {
+            Owner::Table(table) if name.is_of_tables() => table_value(&table, name),
+            Owner::File(ino) if !name.is_of_tables() => self.file_value(ino, name)?,
+            _ => return Err(Errno::ENODATA),
+        };
+        Ok(text.into_bytes())
+    }
+
+    /// The names of the attributes, each with a final NUL.
+    pub(crate) fn listxattr(&self, ino: u64) -> Result<&'static [u8]> {
+        match self.owner(ino)? {
+            Owner::Table(_) => Ok(TABLE_LIST),
+            // `cp -a` and `rsync -X` would try to set what is listed.
+            Owner::File(_) | Owner::Nobody => Ok(b""),
+        }
+    }
+
+    /// Changes a setting. What does not parse changes nothing.
+    pub(crate) fn setxattr(
+        &self,
+        ino: u64,
+        name: &[u8],
+        value: &[u8],
+        mode: SetMode,
+    ) -> Result<()> {
+        self.writable()?;
+        let name = Name::parse(name).map_err(|_unknown| Errno::EOPNOTSUPP)?;
+        let table = match self.owner(ino)? {
+            Owner::Table(table) if name.is_of_tables() => table,
+            Owner::File(_) if !name.is_of_tables() => return Err(Errno::EPERM),
+            _ => return Err(Errno::EOPNOTSUPP),
+        };
+        if mode == SetMode::Create {
+            return Err(Errno::EEXIST);
+        }
+        let text = std::str::from_utf8(value).map_err(|_not_text| Errno::EINVAL)?;
+        match name {
+            Name::Ttl => {
+                table.set_ttl(parse_ttl(text)?)?;
+                // What the kernel has cached was capped by the old expiry.
+                let number = table.number();
+                self.kernel.forget_all(&|| self.inodes.known_names(number));
+                Ok(())
+            }
+            Name::Grace => Ok(table.set_grace(parse_grace(text)?)?),
+            Name::Shards => Ok(table.set_shards(parse_shards(text)?)?),
+            Name::Keys | Name::Bytes | Name::Expires | Name::Sealed => Err(Errno::EPERM),
+        }
+    }
+
+    /// Settings cannot be removed, and there is nothing else.
+    pub(crate) fn removexattr(&self, ino: u64, name: &[u8]) -> Result<()> {
+        self.writable()?;
+        let name = Name::parse(name)?;
+        match self.owner(ino)? {
+            Owner::Table(_) if name.is_of_tables() => Err(Errno::EPERM),
+            Owner::File(_) if !name.is_of_tables() => Err(Errno::EPERM),
+            _ => Err(Errno::ENODATA),
+        }
+    }
+
+    fn owner(&self, ino: u64) -> Result<Owner> {
+        if ino == TOP_INO {
+            return Ok(Owner::Nobody);
+        }
+        if is_table_folder(ino) {
+            return Ok(Owner::Table(self.table_of(ino)?));
+        }
+        self.inodes.with(ino, |inode| match &inode.node {
+            Node::Stored { entry, .. } if entry.kind() != Kind::File => Owner::Nobody,
+            Node::Stored { .. } | Node::Open(_) => Owner::File(ino),
+        })
+    }
+
+    fn file_value(&self, ino: u64, name: Name) -> Result<String> {
+        let known = self.inodes.peek(ino).ok_or(Errno::ESTALE)?;
+        let table = table_number(ino).and_then(|number| self.db.table_by_number(number));
+        let table = table.ok_or(Errno::ESTALE)?;
+        let stored = match known {
+            Known::Stored(entry, _) => Some(entry),
+            Known::Open(_) => None,
+        };
+        if name == Name::Sealed {
+            return Ok(stored.is_some_and(|entry| table.is_sealed(&entry)).to_string());
+        }
+        let expires_at_ns = match stored {
+            Some(entry) => table.expires_at_ns(&entry),
+            // What a close right now would make it.
+            None => table.settings().ttl.map(|ttl| {
+                self.now_ns().saturating_add(u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX))
+            }),
+        };
+        Ok(expires_at_ns.map_or_else(|| "never".to_owned(), rfc3339))
+    }
+}
+
+fn rfc3339(at_ns: u64) -> String {
+    // 64 bits of nanoseconds end in the year 2554, within what the format can show.
+    humantime::format_rfc3339(UNIX_EPOCH + Duration::from_nanos(at_ns)).to_string()
+}
+
+fn table_value(table: &Table, name: Name) -> String {
+    match name {
+        Name::Ttl => ttl_text(table.settings().ttl),
+        Name::Grace => duration_text(table.settings().grace),
+        Name::Shards => table.settings().shards.to_string(),
+        Name::Keys => table.usage().keys.to_string(),
+        Name::Bytes => table.usage().bytes.to_string(),
+        Name::Expires | Name::Sealed => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_into_namespaces() {
+        let errno = |name: &[u8]| Name::parse(name).err();
+        assert_eq!(errno(b"user.littfs.ttl"), None);
+        assert_eq!(errno(b"user.littfs.other"), Some(Errno::ENODATA));
+        assert_eq!(errno(b"user.comment"), Some(Errno::ENODATA));
+        assert_eq!(errno(b"security.capability"), Some(Errno::EOPNOTSUPP));
+        assert_eq!(errno(b"system.posix_acl_access"), Some(Errno::EOPNOTSUPP));
+        assert_eq!(errno(b"trusted.x"), Some(Errno::EOPNOTSUPP));
+        assert!(
+            TABLE_LIST
+                .split(|byte| *byte == 0)
+                .filter(|name| !name.is_empty())
+                .all(|name| errno(name).is_none())
+        );
+    }
+
+    #[test]
+    fn set_modes() {
+        assert_eq!(SetMode::from_flags(0), Ok(SetMode::Any));
+        assert_eq!(SetMode::from_flags(libc::XATTR_CREATE), Ok(SetMode::Create));
+        assert_eq!(SetMode::from_flags(libc::XATTR_REPLACE), Ok(SetMode::Replace));
+        assert_eq!(SetMode::from_flags(7), Err(Errno::EINVAL));
+    }
+}
