@@ -208,11 +208,11 @@ impl Writer {
         if end > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLong { max: VALUE_BYTES_MAX });
         }
-        let Content::Memory(content) = &self.content else {
+        let Content::Memory(bytes) = &self.content else {
             return Ok(());
         };
         let context = &self.table.context;
-        let growth = end.saturating_sub(content.len() as u64);
+        let growth = end.saturating_sub(bytes.len() as u64);
         let in_all = context.pending_bytes.fetch_add(growth, Ordering::Relaxed) + growth;
         let is_long = end > context.config.spill_bytes;
         let is_too_much = in_all > context.config.pending_bytes_max && end > SPILL_BYTES_MIN;
