@@ -120,7 +120,7 @@ impl RecordHeader {
     }
 
     /// Decodes and verifies header and key at the start of `bytes`. Returns the key with it.
-    /// When `bytes` is too short for the key the error tells so; [`Self::peek_bytes`] tells how
+    /// When `bytes` is too short for the key the error tells so; [`peek_bytes`] tells how
     /// much is needed.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), Malformed> {
         let mut fields = Fields::new(bytes);
