@@ -8,7 +8,8 @@
 //! | 4 | 4 | CRC32C of bytes 8..48 |
 //! | 8 | 16 | table id |
 //! | 24 | 4 | segment |
-//! | 28 | 4 | zero |
+//! | 28 | 1 | packed shards |
+//! | 29 | 3 | zero |
 //! | 32 | 8 | when the segment was opened, ns since the epoch |
 //! | 40 | 8 | zero |
 //!
@@ -56,6 +57,7 @@ const PART_HEADER_BYTES: usize = 8;
 pub(crate) struct LogHeader {
     pub(crate) table_id: [u8; 16],
     pub(crate) segment: SegmentNumber,
+    pub(crate) shards: u8,
     pub(crate) opened_at_ns: u64,
 }
 
@@ -67,7 +69,8 @@ impl LogHeader {
         out.put_u32(0);
         out.extend_from_slice(&self.table_id);
         out.put_u32(self.segment.0);
-        out.put_u32(0);
+        out.put_u8(self.shards);
+        out.put_zeros(3);
         out.put_u64(self.opened_at_ns);
         out.put_u64(0);
         let crc = crc32c(&out[8..]);
@@ -91,10 +94,14 @@ impl LogHeader {
         let mut table_id = [0; 16];
         table_id.copy_from_slice(fields.take(16)?);
         let segment = SegmentNumber(fields.u32()?);
-        fields.zeros(4)?;
+        let shards = fields.u8()?;
+        fields.zeros(3)?;
+        if shards == 0 {
+            return Err(Malformed::damaged(28, "a segment has at least one shard"));
+        }
         let opened_at_ns = fields.u64()?;
         fields.zeros(8)?;
-        Ok(Self { table_id, segment, opened_at_ns })
+        Ok(Self { table_id, segment, shards, opened_at_ns })
     }
 }
 
@@ -295,8 +302,12 @@ mod tests {
 
     #[test]
     fn header_round_trips_and_refuses_damage() {
-        let header =
-            LogHeader { table_id: [7; 16], segment: SegmentNumber(9), opened_at_ns: 1 << 60 };
+        let header = LogHeader {
+            table_id: [7; 16],
+            segment: SegmentNumber(9),
+            shards: 3,
+            opened_at_ns: 1 << 60,
+        };
         let bytes = header.encode();
         assert_eq!(bytes.len(), LOG_HEADER_BYTES);
         assert_eq!(LogHeader::decode(&bytes), Ok(header));

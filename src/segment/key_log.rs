@@ -158,7 +158,8 @@ mod tests {
     fn log_with(keys: usize, key_bytes: usize) -> (tempfile::TempDir, KeyLog) {
         let scratch = tempfile::tempdir().unwrap();
         let file = Arc::new(Disk::new().create_new(&scratch.path().join("1.keys")).unwrap());
-        let header = LogHeader { table_id: [1; 16], segment: SegmentNumber(1), opened_at_ns: 0 };
+        let header =
+            LogHeader { table_id: [1; 16], segment: SegmentNumber(1), shards: 1, opened_at_ns: 0 };
         let log = KeyLog::create(file, &header).unwrap();
         for number in 0..keys {
             let mut record = Vec::new();

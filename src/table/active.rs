@@ -140,6 +140,7 @@ impl ActiveSegment {
         let header = LogHeader {
             table_id: metadata.table_id,
             segment: number,
+            shards: metadata.shards,
             opened_at_ns: metadata.opened_at_ns,
         };
         let log = KeyLog::create(Arc::clone(&file), &header)?;

@@ -25,7 +25,8 @@ use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
 use crate::format::location::SegmentNumber;
-use crate::format::log_record::{LOG_MAGIC, LogHeader};
+use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC, LogHeader};
+use crate::format::run_footer::RunSummary;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata, SegmentSummary};
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
 use crate::keymap::Keymap;
@@ -224,9 +225,14 @@ impl Table {
             if number < self.lowest_live() {
                 continue;
             }
-            let bytes = self.context.disk.read_small(path, SEGMENT_METADATA_BYTES as u64)?;
-            let metadata =
-                SegmentMetadata::decode(&bytes).map_err(|malformed| malformed.in_file(path, 0))?;
+            let read = self.context.disk.read_small(path, SEGMENT_METADATA_BYTES as u64);
+            let decoded = read.and_then(|bytes| {
+                SegmentMetadata::decode(&bytes).map_err(|malformed| malformed.in_file(path, 0))
+            });
+            let metadata = match decoded {
+                Err(damage @ Error::Corrupt { .. }) => self.metadata_of_keys(number, damage)?,
+                other => other?,
+            };
             if metadata.table_id != self.id || metadata.segment != number {
                 return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));
             }
@@ -241,24 +247,54 @@ impl Table {
         listing: &Listing,
         found: &BTreeMap<SegmentNumber, FoundSegment>,
     ) -> Result<()> {
-        let newest = found.keys().next_back().copied().unwrap_or_default();
         for (file, _, path) in &listing.files {
             let is_leftover = match file.segment() {
                 None => true,
                 Some(number) if number < self.lowest_live() => true,
+                Some(number) if found.contains_key(&number) => false,
                 // The metadata comes last when a segment is made, so nothing is in it without.
-                Some(number) => !found.contains_key(&number) && number > newest,
+                Some(_) if self.is_blank(path)? => true,
+                Some(number) => {
+                    let name = metadata_name(number);
+                    return Err(Error::MissingFile { table: self.name.clone(), name });
+                }
             };
-            let is_orphan = file.segment().is_some_and(|number| !found.contains_key(&number));
             if is_leftover && !self.context.read_only {
                 self.context.disk.unlink(path)?;
-            } else if !is_leftover && is_orphan {
-                let number = file.segment().unwrap_or_default();
-                let name = metadata_name(number);
-                return Err(Error::MissingFile { table: self.name.clone(), name });
             }
         }
         Ok(())
+    }
+
+    /// Whether a shard or key log is as it was made.
+    fn is_blank(&self, path: &Path) -> Result<bool> {
+        Ok(self.context.disk.open(path)?.len()? <= LOG_HEADER_BYTES as u64)
+    }
+
+    /// Judges metadata that is damaged by what the key file tells, which is nearly the same. The
+    /// damaged file stays as it is, for `check` to name, until the segment is sealed or dropped.
+    fn metadata_of_keys(&self, number: SegmentNumber, damage: Error) -> Result<SegmentMetadata> {
+        let keys = self.dirs.open(&keys_name(number))?;
+        let unsealed = |shards, opened_at_ns| SegmentMetadata {
+            table_id: self.id,
+            segment: number,
+            shards,
+            salt: self.salt,
+            opened_at_ns,
+            sealed: None,
+        };
+        let metadata = match key_log::read_header(&keys) {
+            Ok(header) => unsealed(header.shards, header.opened_at_ns),
+            Err(_) => {
+                let read = SealedSegment::new(number, SegmentSummary::default());
+                let Ok(run) = read.run(&self.run_files) else { return Err(damage) };
+                let summary = summary_of_run(run.summary(), 0, self.context.clock.now_ns());
+                let opened_at_ns = summary.first_written_at_ns;
+                SegmentMetadata { sealed: Some(summary), ..unsealed(1, opened_at_ns) }
+            }
+        };
+        log::error!("table {}: {damage}; its key file is used instead", self.name);
+        Ok(metadata)
     }
 
     /// The summary of a sealed segment; `None` when it is still to be sealed.
@@ -278,19 +314,9 @@ impl Table {
         }
         // The crash came between the run taking its name and the metadata saying so.
         let unread = SealedSegment::new(number, SegmentSummary::default());
-        let counted = *unread.run(&self.run_files)?.summary();
-        let summary = SegmentSummary {
-            sealed_at_ns: self.context.clock.now_ns(),
-            first_written_at_ns: counted.written_at_ns_min.min(counted.written_at_ns_max),
-            last_written_at_ns: counted.written_at_ns_max.max(segment.metadata.opened_at_ns),
-            value_id_max: counted.id_max.0,
-            files: counted.files,
-            folders: counted.folders,
-            removals: counted.removed,
-            value_bytes: counted.value_bytes,
-            superseded_keys: 0,
-            superseded_bytes: 0,
-        };
+        let run = unread.run(&self.run_files)?;
+        let now_ns = self.context.clock.now_ns();
+        let summary = summary_of_run(run.summary(), segment.metadata.opened_at_ns, now_ns);
         if !self.context.read_only {
             let metadata = SegmentMetadata { sealed: Some(summary), ..segment.metadata };
             self.context.disk.write_atomically(&segment.metadata_path, &metadata.encode())?;
@@ -310,8 +336,12 @@ impl Table {
             }
         };
         let keys = Arc::new(open(keys_name(number))?);
-        let expected =
-            LogHeader { table_id: self.id, segment: number, opened_at_ns: metadata.opened_at_ns };
+        let expected = LogHeader {
+            table_id: self.id,
+            segment: number,
+            shards: metadata.shards,
+            opened_at_ns: metadata.opened_at_ns,
+        };
         key_log::check_header(&key_log::read_header(&keys)?, &expected, &keys)?;
         let mut shards = Vec::with_capacity(usize::from(metadata.shards));
         let mut shard_roots = Vec::with_capacity(usize::from(metadata.shards));
@@ -387,6 +417,22 @@ impl Table {
                 segment.show(&change, in_batch);
             }
         })
+    }
+}
+
+/// What a run tells of its segment.
+fn summary_of_run(counted: &RunSummary, opened_at_ns: u64, now_ns: u64) -> SegmentSummary {
+    SegmentSummary {
+        sealed_at_ns: now_ns,
+        first_written_at_ns: counted.written_at_ns_min.min(counted.written_at_ns_max),
+        last_written_at_ns: counted.written_at_ns_max.max(opened_at_ns),
+        value_id_max: counted.id_max.0,
+        files: counted.files,
+        folders: counted.folders,
+        removals: counted.removed,
+        value_bytes: counted.value_bytes,
+        superseded_keys: 0,
+        superseded_bytes: 0,
     }
 }
 

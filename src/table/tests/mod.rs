@@ -422,3 +422,51 @@ fn sealed_headers_carry_the_attributes_last_set() {
     assert_eq!(renamed.attributes.permissions(), 0);
     assert_eq!(table.entry(b"k").unwrap().unwrap().attributes.permissions(), 0);
 }
+
+#[test]
+fn damaged_segment_metadata_costs_nothing() {
+    for seal_first in [false, true] {
+        let fixture = Fixture::new(1);
+        let (db, table) = fixture.create();
+        table.put(b"d/k", b"value").unwrap();
+        if seal_first {
+            seal_all(&table);
+        }
+        drop(table);
+        db.close().unwrap();
+        let path = fixture.options.roots[0].join("table/segments/1.metadata");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        assert_eq!(table.get(b"d/k").unwrap().unwrap(), b"value");
+        assert_eq!(keys(&table), ["d/", "d/k"]);
+        assert_eq!(table.usage().keys, 1);
+    }
+}
+
+#[test]
+fn a_segment_that_was_never_finished_is_cleared_away() {
+    let fixture = Fixture::new(2);
+    let (db, table) = fixture.create();
+    table.put(b"k", b"value").unwrap();
+    drop(table);
+    db.close().unwrap();
+    // As a crash or a full drive leaves it: some files, nothing in them, no metadata.
+    let segments = fixture.options.roots[1].join("table/segments");
+    for unfinished in ["2-0.values", "2-3.values", "0-1.values", "2.keys", "spill-9.tmp"] {
+        std::fs::write(segments.join(unfinished), b"").unwrap();
+    }
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert!(fixture.segment_files().iter().all(|path| name(path).starts_with('1')));
+    table.put(b"l", b"value").unwrap();
+    drop(table);
+    db.close().unwrap();
+    // But what holds something is never taken for a leftover.
+    std::fs::write(segments.join("7-0.values"), [1; 100]).unwrap();
+    let refused = Db::open(fixture.options.clone()).unwrap_err().to_string();
+    assert!(refused.contains("7.metadata"), "{refused}");
+    assert!(segments.join("7-0.values").exists());
+}
