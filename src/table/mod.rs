@@ -29,6 +29,7 @@ mod iter;
 mod key;
 mod keymap_upkeep;
 mod maintenance;
+mod open;
 mod put;
 mod reader;
 mod recover;
@@ -63,7 +64,7 @@ pub use self::writer::Writer;
 
 pub(crate) use self::context::Context;
 pub(crate) use self::maintenance::Threads;
-pub(crate) use self::recover::NewTable;
+pub(crate) use self::open::NewTable;
 
 /// Keys are locked in this many stripes.
 const STRIPES: usize = 64;

@@ -1,0 +1,229 @@
+//! Making, opening and closing a table: its folders, its settings, its keymap.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::context::Context;
+use super::sealed::RunFiles;
+use super::settings::{NEVER_NS, TABLE_FILE, TableSettings, duration_ns, write_table_file};
+use super::{STRIPES, Table, flush, maintenance};
+use crate::error::{Error, Result};
+use crate::format::attributes::Attributes;
+use crate::format::key_hash::Salt;
+use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+use crate::keymap::Keymap;
+use crate::segment::files::{SEGMENTS_DIR, SegmentDirs};
+
+/// Folder of the keymap within a table's folder.
+pub(crate) const KEYMAP_DIR: &str = "keymap";
+
+/// What a new table starts with.
+pub(crate) struct NewTable {
+    pub(crate) number: u16,
+    pub(crate) id: [u8; 16],
+    pub(crate) salt: [u8; 16],
+    pub(crate) settings: TableSettings,
+    pub(crate) attributes: Attributes,
+}
+
+impl Table {
+    /// Makes the folders and files of a new table in every root, durably.
+    pub(crate) fn create(context: &Context, name: &str, new: &NewTable) -> Result<()> {
+        let disk = &context.disk;
+        let now_ns = context.clock.now_ns();
+        let mut file = TableFile::new(new.id, new.number, new.salt);
+        file.created_at_ns = now_ns;
+        file.ttl_ns = new.settings.ttl.map(duration_ns);
+        file.grace_ns = duration_ns(new.settings.grace);
+        file.shards = new.settings.shards;
+        file.mode = new.attributes.permissions();
+        file.uid = new.attributes.uid;
+        file.gid = new.attributes.gid;
+        file.mtime_ns = new.attributes.mtime_ns;
+        let table_dirs = table_dirs(context, name);
+        for dir in &table_dirs {
+            disk.create_dir_all(&dir.join(SEGMENTS_DIR))?;
+        }
+        write_table_file(disk, &table_dirs, &file)?;
+        for dir in &table_dirs {
+            disk.sync_dir(dir)?;
+            disk.sync_parent(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a folder in a root is that of a table.
+    pub(crate) fn is_table_dir(context: &Context, dir: &Path) -> Result<bool> {
+        context.disk.exists(&dir.join(TABLE_FILE))
+    }
+
+    /// The ids of the tables whose files are under this name in the roots.
+    pub(crate) fn ids_on_disk(context: &Context, name: &str) -> Vec<String> {
+        let dirs = table_dirs(context, name);
+        let read = |dir: &PathBuf| {
+            let bytes =
+                context.disk.read_small(&dir.join(TABLE_FILE), TABLE_FILE_BYTES_MAX).ok()?;
+            let file = TableFile::decode(&bytes).ok()?;
+            Some(format!("{:032x}", u128::from_be_bytes(file.id())))
+        };
+        dirs.iter().filter_map(read).collect()
+    }
+
+    /// Opens a table.
+    pub(crate) fn open(context: &Arc<Context>, name: &str) -> Result<Arc<Self>> {
+        let table_dirs = table_dirs(context, name);
+        let file = read_table_file(context, &table_dirs)?;
+        let dirs = SegmentDirs::new(context.disk.clone(), name, &table_dirs);
+        if !context.read_only {
+            for dir in dirs.all() {
+                context.disk.create_dir_all(dir)?;
+            }
+        }
+        let keymap = open_keymap(context, &table_dirs, file.id())?;
+        let run_files = RunFiles {
+            table_number: file.number,
+            table_id: file.id(),
+            dirs: dirs.clone(),
+            descriptors: Arc::clone(&context.descriptors),
+            cache: Arc::clone(&context.run_cache),
+        };
+        let table = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            name: name.to_owned(),
+            id: file.id(),
+            number: file.number,
+            salt: Salt(file.salt()),
+            context: Arc::clone(context),
+            folders_on_disk: table_dirs,
+            dirs,
+            run_files,
+            ttl_ns: AtomicU64::new(file.ttl_ns.unwrap_or(NEVER_NS)),
+            grace_ns: AtomicU64::new(file.grace_ns),
+            shards: AtomicU8::new(file.shards),
+            mtime_ns: AtomicI64::new(file.mtime_ns),
+            view: ArcSwap::default(),
+            upkeep_io: Mutex::default(),
+            change: Mutex::default(),
+            folders: Mutex::default(),
+            stripes: [const { Mutex::new(()) }; STRIPES],
+            keymap,
+            next_value_id: AtomicU64::new(file.next_value_id),
+            next_segment: AtomicU32::new(file.lowest_segment),
+            lowest_live: AtomicU32::new(file.lowest_segment),
+            has_folders: AtomicBool::new(false),
+            flushing: flush::GroupFlush::default(),
+            signals: maintenance::Signals::default(),
+            poison: Mutex::default(),
+            is_poisoned: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            settings_io: Mutex::new(file),
+        });
+        table.recover()?;
+        Ok(table)
+    }
+
+    /// Ends all use of the table: what was stored is durable, the keymap is marked complete.
+    pub(crate) fn close(&self) -> Result<()> {
+        let flushed = if self.poisoned().is_some() { Ok(()) } else { self.flush() };
+        self.is_closed.store(true, Ordering::Release);
+        if self.context.read_only {
+            return Ok(());
+        }
+        flushed.and_then(|()| self.mark_all_indexed())
+    }
+
+    /// Ends all use of the table without keeping what it holds.
+    pub(crate) fn abandon(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.context.descriptors.forget(self.number, |_| true);
+    }
+}
+
+/// The folder of a table in each root.
+fn table_dirs(context: &Context, name: &str) -> Vec<PathBuf> {
+    context.roots.paths().into_iter().map(|root| root.join(name)).collect()
+}
+
+/// The newest good copy of the table file. Copies that are missing or older, which a crash leaves
+/// behind, are written again; damaged ones too, with a warning.
+fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFile> {
+    let mut newest: Option<TableFile> = None;
+    let mut failure = None;
+    let mut is_uniform = true;
+    for dir in table_dirs {
+        let path = dir.join(TABLE_FILE);
+        if !context.disk.exists(&path)? {
+            is_uniform = false;
+            continue;
+        }
+        let copy = context.disk.read_small(&path, TABLE_FILE_BYTES_MAX).and_then(|bytes| {
+            TableFile::decode(&bytes).map_err(|malformed| malformed.in_file(&path, 0))
+        });
+        match (copy, &newest) {
+            (Ok(copy), Some(known)) if copy.id() != known.id() => {
+                let reason = "it is that of another table than in the other roots";
+                return Err(Error::corrupt(&path, 0, reason));
+            }
+            (Ok(copy), known) => {
+                is_uniform &= known.as_ref().is_none_or(|known| known.revision == copy.revision);
+                if known.as_ref().is_none_or(|known| known.revision < copy.revision) {
+                    newest = Some(copy);
+                }
+            }
+            (Err(error @ Error::FutureVersion { .. }), _) => return Err(error),
+            (Err(error), _) => {
+                is_uniform = false;
+                failure = Some(error);
+            }
+        }
+    }
+    let Some(newest) = newest else {
+        let dir = table_dirs.first().map_or(Path::new(""), PathBuf::as_path);
+        return Err(failure.unwrap_or_else(|| Error::MissingFile {
+            table: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: TABLE_FILE.to_owned(),
+        }));
+    };
+    if let Some(failure) = failure {
+        log::warn!("{failure}; the copy of another root is used");
+    }
+    if !is_uniform && !context.read_only {
+        for dir in table_dirs {
+            context.disk.create_dir_all(dir)?;
+        }
+        write_table_file(&context.disk, table_dirs, &newest)?;
+    }
+    Ok(newest)
+}
+
+/// Opens the keymap wherever it is; a new one goes to the first root.
+fn open_keymap(
+    context: &Context,
+    table_dirs: &[PathBuf],
+    table_id: [u8; 16],
+) -> Result<Option<Keymap>> {
+    let mut places = Vec::new();
+    for dir in table_dirs {
+        let place = dir.join(KEYMAP_DIR);
+        if context.disk.exists(&place)? {
+            places.push(place);
+        }
+    }
+    if let [first, second, ..] = places.as_slice() {
+        return Err(Error::DuplicateFile { first: first.clone(), second: second.clone() });
+    }
+    let first = table_dirs.first().map(|dir| dir.join(KEYMAP_DIR)).unwrap_or_default();
+    let dir = places.first().unwrap_or(&first);
+    if context.read_only {
+        return Keymap::open_read_only(&context.disk, dir, table_id);
+    }
+    let (keymap, reason) = Keymap::open(&context.disk, dir, table_id)?;
+    if let Some(reason) = reason {
+        log::info!("{}: the keymap is made anew: {reason}", dir.display());
+    }
+    Ok(Some(keymap))
+}
