@@ -322,6 +322,11 @@ fn check_table_name(name: &str) -> Result<()> {
     if is_good { Ok(()) } else { Err(Error::InvalidTableName { name: name.to_owned() }) }
 }
 
+/// Whether a table can have this name.
+pub(crate) fn is_table_name(name: &str) -> bool {
+    check_table_name(name).is_ok()
+}
+
 fn random() -> Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| {

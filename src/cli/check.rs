@@ -1,73 +1,156 @@
-//! `littfs check`: every stored byte against its checksum.
+//! `littfs check`: every stored byte against its checksum, every reference against what it names.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use littfs::check::{Finding, Report, check};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use littfs::check::{Finding, Report, Severity, check};
 use serde_json::{Value, json};
 
 use super::args::TableArguments;
-use super::database::{Access, open};
+use super::database::{Access, configuration, open_options};
 use super::output::{Output, human_bytes};
 use super::{EXIT_FOUND, Outcome, say};
 
+/// Redraws of the progress bar in a second.
+const REDRAWS_HZ: u8 = 4;
+
 /// Runs `littfs check`. Findings are data; the summary is talk.
 pub(super) fn run(arguments: &TableArguments) -> Outcome {
-    let (db, _) = open(&arguments.database, Access::Read)?;
-    let report = check(&db, arguments.table.as_deref())?;
+    let config = configuration(&arguments.database)?;
+    let options = open_options(&config, Access::Read, arguments.database.degraded);
+    let bar = progress_bar();
+    let report = check(&options, arguments.table.as_deref(), &mut |progress| {
+        bar.set_length(progress.bytes_total);
+        bar.set_position(progress.bytes_done);
+    });
+    bar.finish_and_clear();
+    let report = report?;
     let mut output = Output::new();
     if arguments.json {
         output.json(&report_json(&report))?;
     } else {
         report.findings.iter().try_for_each(|finding| output.line(&describe(finding)))?;
-        say(&summary(&report));
     }
     output.finish()?;
-    db.close()?;
-    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FOUND) })
+    if !arguments.json {
+        say(&summary(&report));
+    }
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FOUND) })
+}
+
+/// A progress bar when somebody watches, else one that draws nothing.
+fn progress_bar() -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(REDRAWS_HZ)
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    let template = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn severity(finding: &Finding) -> &'static str {
+    match finding.severity {
+        Severity::Damage => "damage",
+        Severity::Note => "note",
+    }
 }
 
 fn describe(finding: &Finding) -> String {
-    let file = finding.file.display();
-    match finding.offset {
-        Some(offset) => format!("{file}: at byte {offset}: {}", finding.what),
-        None => format!("{file}: {}", finding.what),
-    }
+    let (severity, file) = (severity(finding), finding.file.display());
+    let place = finding.offset.map(|offset| format!(" at byte {offset}:")).unwrap_or_default();
+    let keys = match (finding.keys.count, finding.keys.sample.join(", ")) {
+        (0, _) => String::new(),
+        (1, sample) => format!(" (key {sample:?})"),
+        (count, sample) => format!(" ({count} keys, such as {sample:?})"),
+    };
+    format!("{severity}: {file}:{place} {}{keys}", finding.what)
 }
 
 fn summary(report: &Report) -> String {
-    let (values, bytes) = (report.values_checked, human_bytes(report.bytes_checked));
-    match report.findings.len() {
-        0 => format!("{values} values ({bytes}) checked, all good"),
-        1 => format!("{values} values ({bytes}) checked, 1 finding"),
-        count => format!("{values} values ({bytes}) checked, {count} findings"),
+    let counts = &report.counts;
+    let checked = format!(
+        "{} tables, {} segments, {} values, {} checked",
+        counts.tables,
+        counts.segments,
+        counts.values,
+        human_bytes(counts.bytes)
+    );
+    let plural = |count: u64, word: &str| match count {
+        1 => format!("1 {word}"),
+        _ => format!("{count} {word}s"),
+    };
+    let found = match (report.damage, report.notes) {
+        (0, 0) => "all good".to_owned(),
+        (0, notes) => format!("all good, {}", plural(notes, "note")),
+        (damage, notes) => {
+            format!("{} of damage, {}", plural(damage, "finding"), plural(notes, "note"))
+        }
+    };
+    match report.left_out() {
+        0 => format!("{checked}: {found}"),
+        more => format!("{checked}: {found}, {more} of them not shown"),
     }
 }
 
 fn report_json(report: &Report) -> Value {
     let finding = |finding: &Finding| {
         json!({
+            "severity": severity(finding),
+            "table": finding.table,
             "file": finding.file.display().to_string(),
             "offset": finding.offset,
             "what": finding.what,
+            "keys": finding.keys.count,
+            "keys_sample": finding.keys.sample,
         })
     };
+    let counts = &report.counts;
     json!({
         "findings": report.findings.iter().map(finding).collect::<Vec<Value>>(),
-        "values_checked": report.values_checked,
-        "bytes_checked": report.bytes_checked,
+        "damage": report.damage,
+        "notes": report.notes,
+        "tables": counts.tables,
+        "segments": counts.segments,
+        "files": counts.files,
+        "mentions": counts.mentions,
+        "records": counts.records,
+        "values_checked": counts.values,
+        "bytes_checked": counts.bytes,
+        "keymap_pages": counts.keymap_pages,
+        "keymap_lookups": counts.keymap_lookups,
+        "unreferenced_bytes": counts.unreferenced_bytes,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use littfs::check::{AffectedKeys, Counts};
 
     #[test]
     fn findings_say_where_and_what() {
-        let finding = Finding { file: "/r/0-1.values".into(), offset: Some(8), what: "bad".into() };
-        assert_eq!(describe(&finding), "/r/0-1.values: at byte 8: bad");
-        let report = Report { findings: vec![finding], values_checked: 3, bytes_checked: 2048 };
-        assert_eq!(summary(&report), "3 values (2.0 KiB) checked, 1 finding");
+        let finding = Finding {
+            severity: Severity::Damage,
+            table: Some("t".into()),
+            file: "/r/0-1.values".into(),
+            offset: Some(8),
+            what: "bad".into(),
+            keys: AffectedKeys { count: 1, sample: vec!["k".into()] },
+        };
+        assert_eq!(describe(&finding), "damage: /r/0-1.values: at byte 8: bad (key \"k\")");
+        let counts = Counts { values: 3, bytes: 2048, ..Counts::default() };
+        let report = Report { findings: vec![finding], damage: 1, notes: 0, counts };
+        assert_eq!(
+            summary(&report),
+            "0 tables, 0 segments, 3 values, 2.0 KiB checked: 1 finding of damage, 0 notes"
+        );
         assert_eq!(report_json(&report)["findings"][0]["offset"], 8);
+        assert_eq!(report_json(&report)["findings"][0]["severity"], "damage");
     }
 }

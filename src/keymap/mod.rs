@@ -17,13 +17,15 @@
 //! verify the key it reads), know tables or segments, or decide when to rebuild.
 //!
 //! Files: `open` (directory and generations), `file` (one generation, its locks), `pages` (the
-//! mapping), `window` (pages in memory that changes are applied to), `insert`, `grow`.
+//! mapping), `window` (pages in memory that changes are applied to), `insert`, `grow`,
+//! `inspect` (looking without changing).
 //!
 //! Lock order: the writer lock, then page stripes in rising order. Lookups take page stripes only.
 
 mod file;
 mod grow;
 mod insert;
+pub(crate) mod inspect;
 mod open;
 mod pages;
 mod window;

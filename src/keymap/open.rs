@@ -18,10 +18,10 @@ use crate::format::Malformed;
 use crate::format::keymap_header::{HEADER_PAGES, KeymapHeader};
 use crate::format::keymap_page::PAGE_BYTES;
 
-const TYPE_FILE: &str = "keymap-type.txt";
-const TYPE: &[u8] = b"HashKeymap";
-const TYPE_FILE_BYTES_MAX: u64 = 256;
-const DATA_DIR: &str = "data";
+pub(super) const TYPE_FILE: &str = "keymap-type.txt";
+pub(super) const TYPE: &[u8] = b"HashKeymap";
+pub(super) const TYPE_FILE_BYTES_MAX: u64 = 256;
+pub(super) const DATA_DIR: &str = "data";
 /// Later generations are taken for files of somebody else, so that adding one never overflows.
 const GENERATION_MAX: u64 = u64::MAX / 2;
 
@@ -165,7 +165,7 @@ impl Found {
 }
 
 /// The generation of a file name such as `12.map`.
-fn generation_of(name: &str) -> Option<u64> {
+pub(super) fn generation_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".map")?;
     let generation: u64 = digits.parse().ok()?;
     (generation <= GENERATION_MAX && generation.to_string() == digits).then_some(generation)

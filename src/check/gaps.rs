@@ -1,0 +1,136 @@
+//! What stands in the shards of a segment that no name refers to.
+//!
+//! Removed and superseded records, and the holes of writes that failed, are what they should be:
+//! they are counted. Whole records that are not marked dead, though the segment is sealed, and
+//! dedicated shards without a record are worth a note.
+
+use super::inventory::SegmentFiles;
+use super::records::SegmentRecords;
+use super::window::Window;
+use super::{AffectedKeys, Finding, Session};
+use crate::disk::DiskFile;
+use crate::error::Result;
+use crate::format::location::RECORD_ALIGNMENT;
+use crate::format::record::{self, HEADER_BYTES, KEY_BYTES_MAX, RecordHeader};
+
+const RECORD_START_BYTES: usize = HEADER_BYTES + KEY_BYTES_MAX.next_multiple_of(8);
+/// Bytes that are checksummed in the gaps of a shard before the rest of them is only counted.
+const SEARCH_BYTES_MAX: u64 = 1 << 30;
+
+/// What the gaps of a shard hold.
+#[derive(Debug, Default)]
+struct Found {
+    /// Whole records that are not marked dead.
+    alive: AffectedKeys,
+    /// Bytes that belong to no record and are not zero.
+    unknown_bytes: u64,
+    first_unknown_at: Option<u64>,
+    searched_bytes: u64,
+}
+
+impl Session<'_> {
+    /// Looks at everything in the shards that is not a record of a name.
+    pub(super) fn check_gaps(&mut self, files: &SegmentFiles, records: &mut SegmentRecords) {
+        records.extents.sort_unstable();
+        let packed: std::collections::BTreeSet<u32> =
+            records.extents.iter().map(|extent| u32::from(extent.0)).collect();
+        for (&shard, (path, bytes)) in &files.values {
+            self.report.counts.files += 1;
+            let is_packed = records.is_packed_shard(shard) || packed.contains(&shard);
+            if !is_packed {
+                if !records.dedicated.contains(&shard) {
+                    self.report.counts.unreferenced_bytes += bytes;
+                    let what = format!("no record refers to this file of {bytes} bytes");
+                    self.add(Finding::note(path, what));
+                }
+                continue;
+            }
+            let result = self.disk.open(path).and_then(|file| {
+                let mut found = Found::default();
+                let extents = records.extents.iter().filter(|extent| u32::from(extent.0) == shard);
+                let mut at = 0;
+                for &(_, offset, length) in extents {
+                    self.look_at_gap(&file, at, offset.min(*bytes), &mut found)?;
+                    at = at.max(offset + u64::from(length));
+                }
+                self.look_at_gap(&file, at, *bytes, &mut found)?;
+                Ok(found)
+            });
+            match result {
+                Ok(found) => self.report_gaps(path, records.is_sealed, found),
+                Err(error) => self.add(Finding::of_error(&error, path)),
+            }
+        }
+    }
+
+    fn report_gaps(&mut self, path: &std::path::Path, is_sealed: bool, found: Found) {
+        if is_sealed && found.alive.count > 0 {
+            let what = "whole records that no name refers to; their values cannot be read";
+            self.add(Finding::note(path, what).affecting(found.alive));
+        }
+        if let Some(at) = found.first_unknown_at {
+            let what = format!(
+                "{} bytes, the first of them here, belong to no record; a write that failed \
+                 leaves such a hole",
+                found.unknown_bytes
+            );
+            self.add(Finding::note(path, what).at(at));
+        }
+    }
+
+    fn look_at_gap(
+        &mut self,
+        file: &DiskFile,
+        from: u64,
+        end: u64,
+        found: &mut Found,
+    ) -> Result<()> {
+        if from >= end {
+            return Ok(());
+        }
+        self.report.counts.unreferenced_bytes += end - from;
+        let mut window = Window::new(file, end);
+        let mut at = from;
+        while at < end {
+            let step = match record_at(&mut window, at, end, found)? {
+                Some(bytes) => bytes,
+                None => {
+                    let wanted = usize::try_from(RECORD_ALIGNMENT).unwrap_or(8);
+                    let bytes = window.slice(at, wanted)?;
+                    if bytes.is_empty() {
+                        return Ok(());
+                    }
+                    if bytes.iter().any(|&byte| byte != 0) {
+                        found.first_unknown_at.get_or_insert(at);
+                        found.unknown_bytes += bytes.len() as u64;
+                    }
+                    bytes.len() as u64
+                }
+            };
+            self.advance(step);
+            at += step;
+        }
+        Ok(())
+    }
+}
+
+/// The length of the whole record at `at`, if there is one.
+fn record_at(window: &mut Window<'_>, at: u64, end: u64, found: &mut Found) -> Result<Option<u64>> {
+    let start = window.slice(at, HEADER_BYTES)?;
+    let wanted = record::peek_bytes(start).filter(|&bytes| bytes <= RECORD_START_BYTES);
+    let Some(wanted) = wanted.filter(|_| found.searched_bytes < SEARCH_BYTES_MAX) else {
+        return Ok(None);
+    };
+    found.searched_bytes += wanted as u64;
+    let Ok((header, key)) = RecordHeader::decode(window.slice(at, wanted)?) else {
+        return Ok(None);
+    };
+    let bytes = header.record_bytes();
+    if bytes > end - at {
+        return Ok(None);
+    }
+    if !header.dead {
+        found.alive.add(key);
+    }
+    Ok(Some(bytes))
+}

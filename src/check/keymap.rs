@@ -1,0 +1,192 @@
+//! The keymap: its pages by themselves, and the names of sealed segments looked up in it.
+//!
+//! Names come in their own order, the keymap has another: lookups are gathered up to a limit of
+//! memory, sorted by fingerprint and made in the order of pages.
+
+use std::path::PathBuf;
+
+use super::inventory::Inventory;
+use super::{AffectedKeys, Finding, Session, TableFacts};
+use crate::format::location::{Location, SegmentNumber};
+use crate::keymap::inspect::{KeymapReader, look};
+
+const KEYMAP_DIR: &str = "keymap";
+/// Lookups gathered before they are made.
+const BATCH_LOOKUPS: usize = 1 << 20;
+/// Wrong answers whose keys are kept.
+const WRONG_KEPT: usize = super::SAMPLE_KEYS;
+
+/// Something to be looked up.
+#[derive(Clone, Copy, Debug)]
+struct Lookup {
+    fingerprint: u64,
+    location: Location,
+    /// The slot must be there; else it must not.
+    is_expected: bool,
+}
+
+/// The lookups of a table.
+pub(super) struct Lookups {
+    reader: KeymapReader,
+    gathered: Vec<Lookup>,
+    missing: Wrong,
+    stale: Wrong,
+}
+
+/// Answers that were wrong.
+#[derive(Debug, Default)]
+struct Wrong {
+    count: u64,
+    places: Vec<Location>,
+}
+
+impl Wrong {
+    fn add(&mut self, location: Location) {
+        self.count += 1;
+        if self.places.len() < WRONG_KEPT {
+            self.places.push(location);
+        }
+    }
+}
+
+impl Lookups {
+    /// Whether the mentions of a segment must have found their way into the keymap.
+    pub(super) fn covers(&self, segment: SegmentNumber) -> bool {
+        segment <= self.reader.complete_up_to()
+    }
+}
+
+impl Session<'_> {
+    /// Checks the files of the keymap; what lookups can be made in, if anything.
+    pub(super) fn check_keymap_files(
+        &mut self,
+        facts: &TableFacts,
+        inventory: &Inventory,
+    ) -> Option<Lookups> {
+        let dirs = facts.table_dirs.iter().map(|dir| dir.join(KEYMAP_DIR));
+        let places: Vec<PathBuf> =
+            dirs.filter(|dir| !matches!(self.disk.exists(dir), Ok(false))).collect();
+        let Some(dir) = places.first() else {
+            let dir = facts.table_dirs.first()?.join(KEYMAP_DIR);
+            let what = "there is no keymap; the next open makes one";
+            self.add(Finding::note(&dir, what));
+            return None;
+        };
+        if let Some(second) = places.get(1) {
+            let what = format!("{} is a keymap of this table too; remove one", dir.display());
+            self.add(Finding::damage(second, what));
+        }
+        let look = match look(&self.disk, dir, facts.file.id()) {
+            Ok(look) => look,
+            Err(error) => {
+                self.add(Finding::of_error(&error, dir));
+                return None;
+            }
+        };
+        for error in &look.damage {
+            let finding = Finding::of_error(error, dir);
+            let what = format!("{}; {}", finding.what, cure(facts));
+            self.add(Finding { what, ..finding });
+        }
+        for (path, what) in look.notes {
+            self.add(Finding::note(&path, what));
+        }
+        let reader = look.reader?;
+        self.bytes_total += reader.bytes();
+        self.report.counts.files += 1;
+        self.check_pages(facts, inventory, &reader);
+        let (missing, stale) = (Wrong::default(), Wrong::default());
+        Some(Lookups { reader, gathered: Vec::new(), missing, stale })
+    }
+
+    fn check_pages(&mut self, facts: &TableFacts, inventory: &Inventory, reader: &KeymapReader) {
+        let newest = inventory.segments.keys().next_back().copied();
+        let newest = newest.unwrap_or(SegmentNumber(facts.file.lowest_segment.saturating_sub(1)));
+        if reader.complete_up_to() > newest {
+            let what = format!(
+                "it says it knows segment {}, the newest is {newest}; {}",
+                reader.complete_up_to(),
+                cure(facts)
+            );
+            self.add(Finding::damage(reader.path(), what));
+        }
+        for number in 0..reader.pages() {
+            let page = reader.page(number);
+            self.report.counts.keymap_pages += 1;
+            self.advance(crate::format::keymap_page::PAGE_BYTES as u64);
+            let problem = match &page {
+                Ok(bytes) => reader
+                    .misplaced_slot(number, bytes, newest)
+                    .map(|(at, what)| Finding::damage(reader.path(), what).at(at)),
+                Err(error) => Some(Finding::of_error(error, reader.path())),
+            };
+            if let Some(finding) = problem {
+                let what = format!("{}; {}", finding.what, cure(facts));
+                self.add(Finding { what, ..finding });
+            }
+        }
+    }
+
+    /// Has a slot looked up: it must be there, or it must not.
+    pub(super) fn look_up(
+        &mut self,
+        lookups: &mut Lookups,
+        fingerprint: u64,
+        location: Location,
+        is_expected: bool,
+    ) {
+        lookups.gathered.push(Lookup { fingerprint, location, is_expected });
+        if lookups.gathered.len() >= BATCH_LOOKUPS {
+            self.make_lookups(lookups);
+        }
+    }
+
+    fn make_lookups(&mut self, lookups: &mut Lookups) {
+        let Lookups { reader, gathered, missing, stale } = lookups;
+        gathered.sort_unstable_by_key(|lookup| lookup.fingerprint);
+        for lookup in gathered.drain(..) {
+            let Lookup { fingerprint, location, is_expected } = lookup;
+            // Damaged pages are reported already, and hide nothing: the runs are searched instead.
+            match (reader.holds(fingerprint, location), is_expected) {
+                (Some(false), true) => missing.add(location),
+                (Some(true), false) => stale.add(location),
+                _ => {}
+            }
+            self.report.counts.keymap_lookups += u64::from(is_expected);
+        }
+    }
+
+    /// Makes the last lookups and reports what was wrong. `key_at` names the key of a record.
+    pub(super) fn finish_lookups(
+        &mut self,
+        facts: &TableFacts,
+        mut lookups: Lookups,
+        key_at: impl Fn(Location) -> Option<Vec<u8>>,
+    ) {
+        self.make_lookups(&mut lookups);
+        let path = lookups.reader.path().to_path_buf();
+        let wrong = [
+            (lookups.missing, "live names are not found through the keymap"),
+            (lookups.stale, "removed or replaced records are still found through the keymap"),
+        ];
+        for (wrong, what) in wrong {
+            if wrong.count == 0 {
+                continue;
+            }
+            let mut keys = AffectedKeys::default();
+            wrong.places.iter().filter_map(|place| key_at(*place)).for_each(|key| keys.add(&key));
+            keys.count = wrong.count;
+            let what = format!("{} {what}; {}", wrong.count, cure(facts));
+            self.add(Finding::damage(&path, what).affecting(keys));
+        }
+    }
+}
+
+/// What helps against every damage of a keymap.
+fn cure(facts: &TableFacts) -> String {
+    format!(
+        "nothing is lost: delete the folder {}/{KEYMAP_DIR} while nothing is mounted, and the \
+         next open makes the keymap anew",
+        facts.name
+    )
+}

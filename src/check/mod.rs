@@ -1,0 +1,192 @@
+//! Checks a database that nobody has open: every checksum and every cross-reference.
+//!
+//! It reads the files as they are: it takes the locks of the roots but does not recover, repair or
+//! remove anything, as opening a table would. What is damaged is named with its file, its place
+//! and the keys that suffer; one damaged file costs only what it hit, and the rest is checked on.
+//!
+//! What a crash may leave and the next open puts right is a note; what cannot come from a crash is
+//! damage. Memory is bounded by the size of a segment, never by that of a table: records are
+//! checked in batches, names are compared in one merged walk, the keymap in sorted batches.
+//!
+//! Files: `table_file` (the settings in every root), `inventory` (what files there are), `segment`
+//! (one segment as a whole), `log` and `run` (its names), `records`, `value` and `gaps` (its
+//! shards), `names` (all segments together), `keymap`.
+
+mod gaps;
+mod inventory;
+mod keymap;
+mod log;
+mod names;
+mod records;
+mod report;
+mod run;
+mod segment;
+mod table_file;
+#[cfg(test)]
+mod tests;
+mod value;
+mod window;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use self::report::{
+    AffectedKeys, Counts, FINDINGS_MAX, Finding, Report, SAMPLE_KEYS, Severity,
+};
+use crate::OpenOptions;
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::format::entry::Entry;
+use crate::format::table_file::TableFile;
+use crate::names::BlockCache;
+use crate::roots::{Roots, RootsOptions, SEGMENTS_FOLDER};
+use crate::segment::descriptors::Descriptors;
+use crate::segment::files::SegmentDirs;
+
+/// Name of the table file in the table's folder of each root.
+const TABLE_FILE: &str = "table.metadata";
+/// What the folder of a table is renamed to before it is removed.
+const DROPPED_PREFIX: &str = ".dropped-";
+
+/// How far a check has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that were verified.
+    pub bytes_done: u64,
+    /// Bytes of all files that are to be read; grows as tables are entered.
+    pub bytes_total: u64,
+}
+
+/// Checks one table, or all. Of `options` the roots, `degraded`, the clock, the disk and the
+/// limits of the configuration count; nothing is ever written but the lock file of a root that has
+/// none. Fails when the roots cannot be opened (in use, missing, not a database) or there is no
+/// such table; everything else is a finding.
+pub fn check(
+    options: &OpenOptions,
+    table: Option<&str>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report> {
+    let roots_options = RootsOptions {
+        create: false,
+        degraded: options.degraded,
+        read_only: true,
+        reserve_bytes: options.config.reserve_bytes,
+    };
+    let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
+    let mut session = Session {
+        disk: options.disk.clone(),
+        clock: options.clock.clone(),
+        roots: roots.paths(),
+        descriptors: Arc::new(Descriptors::new(options.config.descriptors_max)),
+        report: Report::default(),
+        table: None,
+        progress,
+        bytes_total: 0,
+    };
+    for missing in roots.missing() {
+        let what = format!("this root (identity {}) is missing, and all files in it", missing.id);
+        session.add(Finding::damage(&missing.path, what));
+    }
+    let names = session.table_names()?;
+    if let Some(wanted) = table
+        && !names.contains(wanted)
+    {
+        return Err(Error::NoSuchTable { name: wanted.to_owned() });
+    }
+    for name in names.iter().filter(|name| table.is_none_or(|wanted| wanted == *name)) {
+        session.table = Some(name.clone());
+        session.check_table(name);
+    }
+    Ok(session.report)
+}
+
+/// A check under way.
+struct Session<'p> {
+    disk: Disk,
+    clock: Clock,
+    roots: Vec<PathBuf>,
+    descriptors: Arc<Descriptors>,
+    report: Report,
+    /// The table that findings are about.
+    table: Option<String>,
+    progress: &'p mut dyn FnMut(Progress),
+    bytes_total: u64,
+}
+
+/// What is known of the table that is checked.
+struct TableFacts {
+    name: String,
+    file: TableFile,
+    dirs: SegmentDirs,
+    /// The table's folder in each root.
+    table_dirs: Vec<PathBuf>,
+    cache: Arc<BlockCache>,
+    now_ns: u64,
+}
+
+impl TableFacts {
+    /// Whether the time of an entry is up.
+    fn is_expired(&self, entry: &Entry) -> bool {
+        self.file
+            .ttl_ns
+            .is_some_and(|ttl_ns| entry.written_at_ns.saturating_add(ttl_ns) <= self.now_ns)
+    }
+}
+
+impl Session<'_> {
+    fn add(&mut self, finding: Finding) {
+        self.report.add(Finding { table: self.table.clone(), ..finding });
+    }
+
+    /// Counts bytes as verified and tells how far the check has come.
+    fn advance(&mut self, bytes: u64) {
+        self.report.counts.bytes += bytes;
+        let bytes_done = self.report.counts.bytes;
+        (self.progress)(Progress { bytes_done, bytes_total: self.bytes_total.max(bytes_done) });
+    }
+
+    /// The names of all folders in the roots that are tables, or are what is left of one.
+    fn table_names(&mut self) -> Result<BTreeSet<String>> {
+        let mut tables = BTreeSet::new();
+        for root in self.roots.clone() {
+            for name in self.disk.list(&root)? {
+                let path = root.join(&name);
+                let Some(name) = name.to_str() else { continue };
+                if name.starts_with(DROPPED_PREFIX) {
+                    let what = "a dropped table that the next open removes";
+                    self.add(Finding::note(&path, what));
+                } else if crate::db::is_table_name(name)
+                    && (self.disk.exists(&path.join(TABLE_FILE))?
+                        || self.disk.exists(&path.join(SEGMENTS_FOLDER))?)
+                {
+                    tables.insert(name.to_owned());
+                }
+            }
+        }
+        Ok(tables)
+    }
+
+    fn check_table(&mut self, name: &str) {
+        self.report.counts.tables += 1;
+        let table_dirs: Vec<PathBuf> = self.roots.iter().map(|root| root.join(name)).collect();
+        let Some(file) = self.check_table_files(&table_dirs) else { return };
+        let facts = TableFacts {
+            name: name.to_owned(),
+            dirs: SegmentDirs::new(self.disk.clone(), name, &table_dirs),
+            table_dirs,
+            file,
+            cache: Arc::new(BlockCache::default()),
+            now_ns: self.clock.now_ns(),
+        };
+        let inventory = self.take_inventory(&facts);
+        let keymap_files = self.check_keymap_files(&facts, &inventory);
+        let mut layers = names::Layers::default();
+        for (number, files) in &inventory.segments {
+            self.report.counts.segments += 1;
+            self.check_segment(&facts, *number, files, &mut layers);
+        }
+        self.check_names(&facts, layers, keymap_files);
+    }
+}

@@ -1,0 +1,143 @@
+//! Walks a run from its first byte to its last, and goes on behind what is damaged.
+//!
+//! Blocks carry their own position, so the next good block behind a damaged one is found by
+//! looking for a place that names itself.
+
+use super::window::Window;
+use super::{Finding, Session};
+use crate::disk::DiskFile;
+use crate::error::Result;
+use crate::format::Malformed;
+use crate::format::entry::Mention;
+use crate::format::location::SegmentNumber;
+use crate::format::run_block::{BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, RunBlock, Walk};
+use crate::format::run_entry::MentionDecoder;
+use crate::format::run_header::RUN_HEADER_BYTES;
+
+/// Bytes that are checksummed while looking for the next good block, before giving up: bytes made
+/// up to look like blocks everywhere must not keep a check busy for ever.
+const SEARCH_BYTES_MAX: u64 = 1 << 30;
+
+/// What the walk hands on: a sort key, what is said of it, and whether it is the first
+/// of its block.
+pub(super) struct Step<'a> {
+    pub(super) sort_key: &'a [u8],
+    pub(super) mention: Mention,
+    pub(super) is_first_of_block: bool,
+}
+
+/// Hands every mention of the good blocks before `end` to `visit`. Reports bad ones; tells whether
+/// there were none.
+pub(super) fn walk(
+    session: &mut Session<'_>,
+    file: &DiskFile,
+    segment: SegmentNumber,
+    end: u64,
+    mut visit: impl FnMut(&mut Session<'_>, &Step<'_>) -> Result<()>,
+) -> Result<bool> {
+    let mut window = Window::new(file, end);
+    let mut at = RUN_HEADER_BYTES as u64;
+    let mut last_key = Vec::new();
+    let mut is_good = true;
+    while at < end {
+        let (next, problem) = match block_at(&mut window, at)? {
+            Ok(block) => {
+                let next = at + block.len() as u64;
+                let result = entries(session, &block, segment, &mut last_key, &mut visit)?;
+                (next, result.err())
+            }
+            Err(malformed) => (next_block(&mut window, at + 1, end)?, Some(malformed)),
+        };
+        if let Some(malformed) = problem {
+            is_good = false;
+            let lost = next - at;
+            let finding = Finding::of_error(&malformed.in_file(file.path(), at), file.path());
+            let what = format!("{} (the names in {lost} bytes cannot be read)", finding.what);
+            session.add(Finding { what, ..finding });
+        }
+        session.advance(next - at);
+        at = next;
+    }
+    Ok(is_good)
+}
+
+/// Verifies the block at a place.
+fn block_at(window: &mut Window<'_>, at: u64) -> Result<Result<RunBlock, Malformed>> {
+    let header = window.slice(at, BLOCK_HEADER_BYTES)?;
+    let length = match RunBlock::claimed_bytes(header) {
+        Ok(length) => length,
+        Err(malformed) => return Ok(Err(malformed)),
+    };
+    let bytes = window.slice(at, length)?.to_vec();
+    Ok(RunBlock::decode(bytes, at))
+}
+
+/// The first good block from `from` on; `end` when there is none.
+fn next_block(window: &mut Window<'_>, from: u64, end: u64) -> Result<u64> {
+    let mut budget = SEARCH_BYTES_MAX;
+    for at in from..end {
+        let header = window.slice(at, BLOCK_HEADER_BYTES)?;
+        if header.len() < BLOCK_HEADER_BYTES {
+            return Ok(end);
+        }
+        if header[8..16] != at.to_le_bytes() {
+            continue;
+        }
+        if block_at(window, at)?.is_ok() {
+            return Ok(at);
+        }
+        budget = budget.saturating_sub(BLOCK_BYTES_MAX as u64);
+        if budget == 0 {
+            return Ok(end);
+        }
+    }
+    Ok(end)
+}
+
+/// Hands on the mentions of a block; blocks of the index have none.
+fn entries(
+    session: &mut Session<'_>,
+    block: &RunBlock,
+    segment: SegmentNumber,
+    last_key: &mut Vec<u8>,
+    visit: &mut impl FnMut(&mut Session<'_>, &Step<'_>) -> Result<()>,
+) -> Result<Result<(), Malformed>> {
+    if block.level() > 0 {
+        return Ok(index_entries(block));
+    }
+    let mut decoder = MentionDecoder::new(segment, block.base());
+    let mut walk = Walk::default();
+    if let Err(malformed) = walk.start(block, 0) {
+        return Ok(Err(malformed));
+    }
+    let mut is_first = true;
+    loop {
+        let (is_restart, mut fields) = match walk.step(block) {
+            Ok(Some(step)) => step,
+            Ok(None) => break,
+            Err(malformed) => return Ok(Err(malformed)),
+        };
+        let mention = match decoder.decode(is_restart, &mut fields) {
+            Ok(mention) => mention,
+            Err(malformed) => return Ok(Err(malformed)),
+        };
+        walk.end_payload(&fields);
+        if is_first && walk.key() <= last_key.as_slice() {
+            let reason = "the keys of the block are not above those of the one before";
+            return Ok(Err(Malformed::damaged(0, reason)));
+        }
+        visit(session, &Step { sort_key: walk.key(), mention, is_first_of_block: is_first })?;
+        is_first = false;
+        last_key.clear();
+        last_key.extend_from_slice(walk.key());
+    }
+    Ok(Ok(()))
+}
+
+/// Walks an index block, whose payloads are the places of blocks.
+fn index_entries(block: &RunBlock) -> Result<(), Malformed> {
+    for restart in 0..block.restarts() {
+        crate::format::run_index::child(block, restart)?;
+    }
+    Ok(())
+}

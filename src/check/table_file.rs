@@ -1,0 +1,74 @@
+//! `table.metadata` in every root: each copy by itself, and all of them together.
+
+use std::path::PathBuf;
+
+use super::{Finding, Session, TABLE_FILE};
+use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+
+impl Session<'_> {
+    /// Checks all copies; the newest good one, which is the one that counts.
+    pub(super) fn check_table_files(&mut self, table_dirs: &[PathBuf]) -> Option<TableFile> {
+        let mut copies: Vec<(PathBuf, TableFile)> = Vec::new();
+        let mut missing = Vec::new();
+        let mut damaged = 0;
+        for dir in table_dirs {
+            let path = dir.join(TABLE_FILE);
+            if matches!(self.disk.exists(&path), Ok(false)) {
+                missing.push(path);
+                continue;
+            }
+            self.report.counts.files += 1;
+            let read = self.disk.read_small(&path, TABLE_FILE_BYTES_MAX).and_then(|bytes| {
+                let file = TableFile::decode(&bytes).map_err(|bad| bad.in_file(&path, 0))?;
+                Ok((bytes.len(), file))
+            });
+            match read {
+                Ok((bytes, file)) => {
+                    self.advance(bytes as u64);
+                    copies.push((path, file));
+                }
+                Err(error) => {
+                    damaged += 1;
+                    self.add(Finding::of_error(&error, &path));
+                }
+            }
+        }
+        let newest = copies.iter().max_by_key(|(_, file)| file.revision).cloned();
+        let Some((newest_path, newest)) = newest else {
+            if damaged == 0 {
+                let path = missing.swap_remove(0);
+                let what = "it is missing in every root, so the table is not there for littfs";
+                self.add(Finding::damage(&path, what));
+            } else {
+                let dir = table_dirs.first().cloned().unwrap_or_default();
+                let what =
+                    "no root has a good table.metadata, so nothing of this table was checked";
+                self.add(Finding::damage(&dir, what));
+            }
+            return None;
+        };
+        for path in missing {
+            let what = "this copy is missing; the next open writes it again";
+            self.add(Finding::note(&path, what));
+        }
+        for (path, file) in copies.iter().filter(|(path, _)| *path != newest_path) {
+            if file.id() != newest.id() {
+                let what = format!("it is that of another table than {}", newest_path.display());
+                self.add(Finding::damage(path, what));
+            } else if file.revision != newest.revision {
+                let what = format!(
+                    "revision {} found, {} has {}; the next open brings it up to date",
+                    file.revision,
+                    newest_path.display(),
+                    newest.revision
+                );
+                self.add(Finding::note(path, what));
+            } else if *file != newest {
+                let what =
+                    format!("it differs from {} of the same revision", newest_path.display());
+                self.add(Finding::damage(path, what));
+            }
+        }
+        Some(newest)
+    }
+}

@@ -1,0 +1,37 @@
+//! Reads a file from front to back in large pieces, and lends any part of it.
+
+use crate::disk::DiskFile;
+use crate::error::Result;
+
+const READ_BYTES: usize = 1 << 20;
+
+/// A part of a file in memory.
+pub(super) struct Window<'f> {
+    file: &'f DiskFile,
+    end: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'f> Window<'f> {
+    /// A window on the bytes before `end`.
+    pub(super) fn new(file: &'f DiskFile, end: u64) -> Self {
+        Self { file, end, start: 0, bytes: Vec::new() }
+    }
+
+    /// The bytes from `at` on: `count` of them, fewer only at the end.
+    pub(super) fn slice(&mut self, at: u64, count: usize) -> Result<&[u8]> {
+        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let count = count.min(left);
+        let held = self.start + self.bytes.len() as u64;
+        if at < self.start || at + count as u64 > held {
+            self.bytes.resize(left.min(READ_BYTES.max(count)), 0);
+            self.start = at;
+            let filled = self.file.read_at(&mut self.bytes, at)?;
+            self.bytes.truncate(filled);
+        }
+        let from = usize::try_from(at - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
+        let to = from.saturating_add(count).min(self.bytes.len());
+        Ok(&self.bytes[from..to])
+    }
+}
