@@ -92,20 +92,19 @@ impl Session<'_> {
         let mut window = Window::new(file, end);
         let mut at = from;
         while at < end {
-            let step = match record_at(&mut window, at, end, found)? {
-                Some(bytes) => bytes,
-                None => {
-                    let wanted = usize::try_from(RECORD_ALIGNMENT).unwrap_or(8);
-                    let bytes = window.slice(at, wanted)?;
-                    if bytes.is_empty() {
-                        return Ok(());
-                    }
-                    if bytes.iter().any(|&byte| byte != 0) {
-                        found.first_unknown_at.get_or_insert(at);
-                        found.unknown_bytes += bytes.len() as u64;
-                    }
-                    bytes.len() as u64
+            let step = if let Some(bytes) = record_at(&mut window, at, end, found)? {
+                bytes
+            } else {
+                let wanted = usize::try_from(RECORD_ALIGNMENT).unwrap_or(8);
+                let bytes = window.slice(at, wanted)?;
+                if bytes.is_empty() {
+                    return Ok(());
                 }
+                if bytes.iter().any(|&byte| byte != 0) {
+                    found.first_unknown_at.get_or_insert(at);
+                    found.unknown_bytes += bytes.len() as u64;
+                }
+                bytes.len() as u64
             };
             self.advance(step);
             at += step;

@@ -1,7 +1,7 @@
 //! Which segment files there are, in which root, and which of them should not be there.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Finding, Session, TableFacts};
 use crate::format::location::SegmentNumber;
@@ -42,7 +42,7 @@ impl Session<'_> {
                         let what = "it was not finished; the next open removes it";
                         self.add(Finding::note(&path, what));
                     }
-                    Some(file) => self.take_file(facts, &mut inventory, file, path),
+                    Some(file) => self.take_file(facts, &mut inventory, file, &path),
                 }
             }
         }
@@ -55,22 +55,22 @@ impl Session<'_> {
         facts: &TableFacts,
         inventory: &mut Inventory,
         file: SegmentFile,
-        path: PathBuf,
+        path: &Path,
     ) {
         let Some(number) = file.segment() else { return };
         if number.0 < facts.file.lowest_segment {
             let what = "its segment has expired; the next open removes it";
-            self.add(Finding::note(&path, what));
+            self.add(Finding::note(path, what));
             return;
         }
-        let bytes = self.disk.open(&path).and_then(|file| file.len()).unwrap_or(0);
+        let bytes = self.disk.open(path).and_then(|file| file.len()).unwrap_or(0);
         self.bytes_total += bytes;
         let segment = inventory.segments.entry(number).or_default();
         let taken = match file {
-            SegmentFile::Metadata(_) => segment.metadata.replace(path.clone()),
-            SegmentFile::Keys(_) => segment.keys.replace(path.clone()),
+            SegmentFile::Metadata(_) => segment.metadata.replace(path.to_path_buf()),
+            SegmentFile::Keys(_) => segment.keys.replace(path.to_path_buf()),
             SegmentFile::Values(_, shard) => {
-                segment.values.insert(shard, (path.clone(), bytes)).map(|(path, _)| path)
+                segment.values.insert(shard, (path.to_path_buf(), bytes)).map(|(path, _)| path)
             }
             SegmentFile::Unfinished => None,
         };
@@ -80,7 +80,7 @@ impl Session<'_> {
                  not wanted",
                 other.display()
             );
-            self.add(Finding::damage(&path, what));
+            self.add(Finding::damage(path, what));
         }
     }
 

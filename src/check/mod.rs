@@ -49,6 +49,8 @@ use crate::segment::files::SegmentDirs;
 const TABLE_FILE: &str = "table.metadata";
 /// What the folder of a table is renamed to before it is removed.
 const DROPPED_PREFIX: &str = ".dropped-";
+/// Progress is told each time so many bytes were verified.
+const PROGRESS_BYTES: u64 = 4 << 20;
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +86,7 @@ pub fn check(
         table: None,
         progress,
         bytes_total: 0,
+        bytes_told: 0,
     };
     for missing in roots.missing() {
         let what = format!("this root (identity {}) is missing, and all files in it", missing.id);
@@ -113,6 +116,8 @@ struct Session<'p> {
     table: Option<String>,
     progress: &'p mut dyn FnMut(Progress),
     bytes_total: u64,
+    /// Bytes done when `progress` was last called.
+    bytes_told: u64,
 }
 
 /// What is known of the table that is checked.
@@ -133,6 +138,11 @@ impl TableFacts {
             .ttl_ns
             .is_some_and(|ttl_ns| entry.written_at_ns.saturating_add(ttl_ns) <= self.now_ns)
     }
+
+    /// Where a segment file that is missing would most likely be.
+    fn usual_path(&self, name: &str) -> PathBuf {
+        self.dirs.dir(0).map(|dir| dir.join(name)).unwrap_or_default()
+    }
 }
 
 impl Session<'_> {
@@ -144,7 +154,10 @@ impl Session<'_> {
     fn advance(&mut self, bytes: u64) {
         self.report.counts.bytes += bytes;
         let bytes_done = self.report.counts.bytes;
-        (self.progress)(Progress { bytes_done, bytes_total: self.bytes_total.max(bytes_done) });
+        if bytes_done - self.bytes_told >= PROGRESS_BYTES {
+            self.bytes_told = bytes_done;
+            (self.progress)(Progress { bytes_done, bytes_total: self.bytes_total.max(bytes_done) });
+        }
     }
 
     /// The names of all folders in the roots that are tables, or are what is left of one.

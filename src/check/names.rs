@@ -129,7 +129,7 @@ impl Session<'_> {
             held.extend_from_slice(sort_key);
             let Some(layer) = newest_first.get(source) else { continue };
             if let Some(what) = tree.place(facts, sort_key, &mention) {
-                let path = self.usual_path(facts, &keys_name(layer.segment));
+                let path = facts.usual_path(&keys_name(layer.segment));
                 let keys = AffectedKeys::one(&plain_key(sort_key));
                 self.add(Finding::damage(&path, what).affecting(keys));
             }

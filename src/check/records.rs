@@ -92,7 +92,7 @@ impl Session<'_> {
         if entry.location.segment != records.number
             || !records.is_packed(u32::from(entry.location.shard))
         {
-            let path = self.usual_path(facts, &crate::segment::files::keys_name(records.number));
+            let path = facts.usual_path(&crate::segment::files::keys_name(records.number));
             let what = format!("the record of this name is said to be in {}", entry.location);
             self.add(Finding::damage(&path, what).affecting(AffectedKeys::one(key)));
             return;
@@ -126,9 +126,11 @@ impl Session<'_> {
             match opened {
                 Ok(file) => self.check_shard(facts, records, &file, group, &keys),
                 Err(finding) => {
-                    records.fail(shard, finding);
+                    records.fail(shard, *finding);
                     if let Some((_, affected)) = records.failed.get_mut(&shard) {
-                        group.iter().for_each(|one| affected.add(one.key(&keys)));
+                        for one in group {
+                            affected.add(one.key(&keys));
+                        }
                     }
                 }
             }
@@ -166,7 +168,7 @@ impl Session<'_> {
                 };
                 self.report.counts.records += 1;
                 if let Err(finding) = result {
-                    self.add(judge(records, one, key, finding));
+                    self.add(judge(records, one, key, *finding));
                 }
             }
         }
@@ -180,7 +182,7 @@ impl Session<'_> {
         file: &DiskFile,
         one: &Expected,
         key: &[u8],
-    ) -> Result<(), Finding> {
+    ) -> Result<(), Box<Finding>> {
         let (_, bytes) = stretch(std::slice::from_ref(one), file.len().unwrap_or(0));
         let mut buffer = vec![0; bytes];
         let filled = file
@@ -198,7 +200,7 @@ impl Session<'_> {
         one: &Expected,
         key: &[u8],
         bytes: &[u8],
-    ) -> Result<(), Finding> {
+    ) -> Result<(), Box<Finding>> {
         let entry = &one.entry;
         let offset = entry.location.offset;
         let damage = |at: u64, what: String| Finding::damage(file.path(), what).at(offset + at);
@@ -211,13 +213,13 @@ impl Session<'_> {
             let what = format!(
                 "a record of {whole_bytes} bytes should be here, but the file ends at {shard_bytes}"
             );
-            return Err(damage(0, what));
+            return Err(damage(0, what).into());
         }
         let (header, found_key) = RecordHeader::decode(bytes).map_err(|malformed| {
             Finding::of_error(&malformed.in_file(file.path(), offset), file.path())
         })?;
         if let Some((at, what)) = difference(&header, found_key, key, entry, records.is_sealed) {
-            return Err(damage(at, what));
+            return Err(damage(at, what).into());
         }
         self.advance(header.body_offset());
         let body = usize::try_from(header.body_offset()).unwrap_or(usize::MAX);
@@ -238,7 +240,7 @@ impl Session<'_> {
         let (checksums, padding) = tail.split_at(checksum_bytes);
         if padding.iter().any(|&byte| byte != 0) {
             let what = "the bytes that fill the record up are not zero";
-            return Err(damage(tail_at + checksum_bytes as u64, what.to_owned()));
+            return Err(damage(tail_at + checksum_bytes as u64, what.to_owned()).into());
         }
         let opened;
         let source = if header.dedicated != 0 {
@@ -290,14 +292,18 @@ fn stretch(records: &[Expected], shard_bytes: u64) -> (usize, usize) {
     (count, usize::try_from(bytes).unwrap_or(0))
 }
 
-fn open_shard(facts: &TableFacts, number: SegmentNumber, shard: u32) -> Result<DiskFile, Finding> {
+fn open_shard(
+    facts: &TableFacts,
+    number: SegmentNumber,
+    shard: u32,
+) -> Result<DiskFile, Box<Finding>> {
     let name = values_name(number, shard);
     facts.dirs.open(&name).map_err(|error| {
-        let path = facts.dirs.dir(0).map(|dir| dir.join(&name)).unwrap_or_default();
-        match error {
+        let path = facts.usual_path(&name);
+        Box::new(match error {
             Error::MissingFile { .. } => Finding::damage(&path, "it is missing in every root"),
             other => Finding::of_error(&other, &path),
-        }
+        })
     })
 }
 
@@ -306,12 +312,12 @@ fn open_dedicated(
     facts: &TableFacts,
     number: SegmentNumber,
     header: &RecordHeader,
-) -> Result<DiskFile, Finding> {
+) -> Result<DiskFile, Box<Finding>> {
     let file = open_shard(facts, number, header.dedicated)?;
     let found = file.len().map_err(|error| Finding::of_error(&error, file.path()))?;
     if found != header.value_bytes {
         let what = format!("it has {found} bytes, {} expected", header.value_bytes);
-        return Err(Finding::damage(file.path(), what).at(found.min(header.value_bytes)));
+        return Err(Finding::damage(file.path(), what).at(found.min(header.value_bytes)).into());
     }
     Ok(file)
 }

@@ -1,7 +1,7 @@
 //! One segment as a whole: its metadata, its names, and that they agree with each other.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::inventory::SegmentFiles;
@@ -40,14 +40,14 @@ impl Session<'_> {
         let mut records = SegmentRecords::new(number, shards);
         for shard in 0..shards {
             if !files.values.contains_key(&shard) {
-                let path = self.usual_path(facts, &values_name(number, shard));
+                let path = facts.usual_path(&values_name(number, shard));
                 let what = "this packed shard is missing in every root";
                 records.fail(shard, Finding::damage(&path, what));
             }
         }
         let result = match &files.keys {
             None => {
-                let path = self.usual_path(facts, &keys_name(number));
+                let path = facts.usual_path(&keys_name(number));
                 let what =
                     format!("it is missing in every root, so no name of segment {number} is known");
                 self.add(Finding::damage(&path, what));
@@ -68,11 +68,6 @@ impl Session<'_> {
         layers.add(number, layer, records.is_sealed);
     }
 
-    /// Where a file that is missing would most likely be.
-    pub(super) fn usual_path(&self, facts: &TableFacts, name: &str) -> PathBuf {
-        facts.dirs.dir(0).map(|dir| dir.join(name)).unwrap_or_default()
-    }
-
     fn check_metadata(
         &mut self,
         facts: &TableFacts,
@@ -80,7 +75,7 @@ impl Session<'_> {
         files: &SegmentFiles,
     ) -> Option<SegmentMetadata> {
         let Some(path) = &files.metadata else {
-            let path = self.usual_path(facts, &metadata_name(number));
+            let path = facts.usual_path(&metadata_name(number));
             let what = "it is missing in every root: the next open refuses the table, or removes \
                         what is left of the segment if it is the newest; put it back first";
             self.add(Finding::damage(&path, what));
@@ -250,7 +245,7 @@ impl Session<'_> {
             };
             let name = metadata_name(metadata.segment);
             let opened = facts.dirs.open(&name).map(|file| file.path().to_path_buf());
-            let path = opened.unwrap_or_else(|_| self.usual_path(facts, &name));
+            let path = opened.unwrap_or_else(|_| facts.usual_path(&name));
             self.add(Finding::damage(&path, what).at(64));
         }
     }

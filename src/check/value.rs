@@ -23,12 +23,12 @@ pub(super) fn verify_value(
     checksums_at: (&DiskFile, u64),
     source: &Source<'_>,
     advance: &mut dyn FnMut(u64),
-) -> Result<(), Finding> {
+) -> Result<(), Box<Finding>> {
     let blocks = block_count(header.value_bytes);
     if blocks > 0 && crc32c(checksums) != header.value_crc {
         let (file, at) = checksums_at;
         let what = "the block checksums of the value fail their own checksum";
-        return Err(Finding::damage(file.path(), what).at(at));
+        return Err(Finding::damage(file.path(), what).at(at).into());
     }
     let expected = |block: u64| {
         let start = usize::try_from(4 * block).unwrap_or(usize::MAX);
@@ -39,8 +39,8 @@ pub(super) fn verify_value(
     };
     let mut bad: Option<(u64, u64)> = None;
     let mut judge = |first: u64, bytes: &[u8]| {
-        // Lossless: 64 KiB fits every usize.
-        for (block, part) in (first..).zip(bytes.chunks(BLOCK_BYTES as usize)) {
+        let block_bytes = usize::try_from(BLOCK_BYTES).unwrap_or(usize::MAX);
+        for (block, part) in (first..).zip(bytes.chunks(block_bytes)) {
             if crc32c(part) != expected(block) {
                 bad = Some(bad.map_or((block, 1), |(first, count)| (first, count + 1)));
             }
@@ -77,16 +77,18 @@ pub(super) fn verify_value(
                 "the value fails its checksum in {count} of {} blocks of 64 KiB",
                 blocks.max(1)
             );
-            Err(Finding::damage(file.path(), what).at(base + first * BLOCK_BYTES))
+            Err(Finding::damage(file.path(), what).at(base + first * BLOCK_BYTES).into())
         }
     }
 }
 
 /// The checksum of a value without bytes.
-fn judge_empty(header: &RecordHeader, at: (&DiskFile, u64)) -> Result<(), Finding> {
+fn judge_empty(header: &RecordHeader, at: (&DiskFile, u64)) -> Result<(), Box<Finding>> {
     if header.value_crc == crc32c(&[]) {
         return Ok(());
     }
     let (file, offset) = at;
-    Err(Finding::damage(file.path(), "an empty value has a checksum of something").at(offset))
+    Err(Finding::damage(file.path(), "an empty value has a checksum of something")
+        .at(offset)
+        .into())
 }
