@@ -1,8 +1,10 @@
 //! What stands in the shards of a segment that no name refers to.
 //!
 //! Removed and superseded records, and the holes of writes that failed, are what they should be:
-//! they are counted. Whole records that are not marked dead, though the segment is sealed, and
+//! they are counted. Whole records that are not marked dead, though no log ever mentioned them, and
 //! dedicated shards without a record are worth a note.
+
+use std::collections::HashSet;
 
 use super::inventory::SegmentFiles;
 use super::records::SegmentRecords;
@@ -20,6 +22,8 @@ const SEARCH_BYTES_MAX: u64 = 1 << 30;
 /// What the gaps of a shard hold.
 #[derive(Debug, Default)]
 struct Found {
+    /// Offsets of records that the log mentioned once.
+    superseded: HashSet<u64>,
     /// Whole records that are not marked dead.
     alive: AffectedKeys,
     /// Bytes that belong to no record and are not zero.
@@ -46,7 +50,9 @@ impl Session<'_> {
                 continue;
             }
             let result = self.disk.open(path).and_then(|file| {
-                let mut found = Found::default();
+                let of_shard = records.logged.iter().filter(|place| u32::from(place.0) == shard);
+                let superseded = of_shard.map(|place| place.1).collect();
+                let mut found = Found { superseded, ..Found::default() };
                 let extents = records.extents.iter().filter(|extent| u32::from(extent.0) == shard);
                 let mut at = 0;
                 for &(_, offset, length) in extents {
@@ -57,15 +63,16 @@ impl Session<'_> {
                 Ok(found)
             });
             match result {
-                Ok(found) => self.report_gaps(path, records.is_sealed, found),
+                Ok(found) => self.report_gaps(path, found),
                 Err(error) => self.add(Finding::of_error(&error, path)),
             }
         }
     }
 
-    fn report_gaps(&mut self, path: &std::path::Path, is_sealed: bool, found: Found) {
-        if is_sealed && found.alive.count > 0 {
-            let what = "whole records that no name refers to; their values cannot be read";
+    fn report_gaps(&mut self, path: &std::path::Path, found: Found) {
+        if found.alive.count > 0 {
+            let what =
+                "whole records that were never named, or whose names are lost; they cannot be read";
             self.add(Finding::note(path, what).affecting(found.alive));
         }
         if let Some(at) = found.first_unknown_at {
@@ -128,7 +135,7 @@ fn record_at(window: &mut Window<'_>, at: u64, end: u64, found: &mut Found) -> R
     if bytes > end - at {
         return Ok(None);
     }
-    if !header.dead {
+    if !header.dead && !found.superseded.contains(&at) {
         found.alive.add(key);
     }
     Ok(Some(bytes))

@@ -39,6 +39,8 @@ pub(super) struct SegmentRecords {
     shards: u32,
     /// Places that no synced mark covers.
     pub(super) uncertain: HashSet<(u8, u64)>,
+    /// Places of all records that a log ever mentioned.
+    pub(super) logged: HashSet<(u8, u64)>,
     /// Shard, offset and length of every record that a name refers to.
     pub(super) extents: Vec<(u8, u64, u32)>,
     /// Dedicated shards that records refer to.
@@ -56,6 +58,7 @@ impl SegmentRecords {
             is_sealed: false,
             shards,
             uncertain: HashSet::new(),
+            logged: HashSet::new(),
             extents: Vec::new(),
             dedicated: BTreeSet::new(),
             failed: BTreeMap::new(),

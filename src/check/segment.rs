@@ -274,12 +274,15 @@ impl Session<'_> {
         let memtable = Arc::new(Memtable::new());
         // Records behind the last synced mark, by the end of their log record.
         let mut uncertain: Vec<(u64, (u8, u64))> = Vec::new();
+        let logged = &mut records.logged;
         log::walk(self, file, |session, record, end| {
             let mut take = |key: &[u8], mention: Mention| {
                 session.report.counts.mentions += 1;
                 session.check_mention(file.path(), key, &mention, number);
                 if let Mention::Put(entry) = &mention {
-                    uncertain.push((end, (entry.location.shard, entry.location.offset)));
+                    let place = (entry.location.shard, entry.location.offset);
+                    uncertain.push((end, place));
+                    logged.insert(place);
                 }
                 memtable.put(KeyHash::new(salt, key), key, mention);
             };
