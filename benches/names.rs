@@ -42,7 +42,7 @@ use crate::names::cache::BlockCache;
 use crate::names::folder::FolderListing;
 use crate::names::memtable::Memtable;
 use crate::names::merge::{Choice, Layer};
-use crate::names::run::{PathSource, Run};
+use crate::names::run::Run;
 use crate::names::run_writer::RunWriter;
 
 const SALT: Salt = Salt([5; 16]);
@@ -114,7 +114,7 @@ fn memtable(keys: &[(KeyHash, Vec<u8>)], shows_memory: bool) -> Arc<Memtable> {
     report("memtable get in order of arrival", count, start);
     let start = Instant::now();
     for (hash, _) in keys {
-        black_box(memtable.contains(*hash, b"absent"));
+        black_box(memtable.get(*hash, b"absent"));
     }
     report("memtable get of absent keys", count, start);
     let start = Instant::now();
@@ -155,14 +155,16 @@ fn run(memtable: &Arc<Memtable>, keys: &[(KeyHash, Vec<u8>)]) {
     let path = directory.path().join("3.keys");
     let start = Instant::now();
     let mut writer = RunWriter::create(&Disk::new(), &path, [1; 16], SEGMENT, SALT).unwrap();
-    writer.push_all(memtable.in_order()).unwrap();
+    for (sort_key, mention) in memtable.in_order() {
+        writer.push(&sort_key, &mention).unwrap();
+    }
     writer.finish().unwrap();
     report("run written from the memtable, synced", count, start);
     let bytes = std::fs::metadata(&path).unwrap().len();
     println!("  {:.1} bytes per entry in the run", bytes as f64 / count as f64);
-    let files = PathSource { disk: Disk::new(), path: path.clone() };
+    let open = move || Disk::new().open(&path).map(Arc::new);
     let cache = Arc::new(BlockCache::default());
-    let run = Run::open(Box::new(files), Arc::clone(&cache), [1; 16], SEGMENT).unwrap();
+    let run = Run::open(Box::new(open), Arc::clone(&cache), [1; 16], SEGMENT).unwrap();
     let start = Instant::now();
     let mut scan = run.scan_all().unwrap();
     let mut seen = 0;
@@ -179,7 +181,6 @@ fn run(memtable: &Arc<Memtable>, keys: &[(KeyHash, Vec<u8>)]) {
         assert!(run.get(&sort_key(key)).unwrap().is_some());
     }
     report("run get at random, 16 MiB cache", lookups, start);
-    println!("  {} bytes in the cache", cache.bytes());
     let layers = [Layer::Run(Arc::new(run))];
     let mut show = |_: &[u8], _: &Mention, _: usize| Choice::Take;
     let start = Instant::now();

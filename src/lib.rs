@@ -83,6 +83,7 @@ pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};
 pub use crate::format::entry::Entry;
 pub use crate::format::location::{Location, SegmentNumber, ValueId};
+pub use crate::keymap::KeymapStats;
 pub use crate::roots::{LOCK_FILE_NAME, LOG_FILE_NAME};
 pub use crate::table::{
     Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,

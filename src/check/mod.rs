@@ -41,9 +41,9 @@ use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
 use crate::names::BlockCache;
-use crate::roots::{Roots, RootsOptions, SEGMENTS_FOLDER};
+use crate::roots::{Roots, RootsOptions};
 use crate::segment::descriptors::Descriptors;
-use crate::segment::files::SegmentDirs;
+use crate::segment::files::{SEGMENTS_DIR, SegmentDirs};
 
 /// Name of the table file in the table's folder of each root.
 const TABLE_FILE: &str = "table.metadata";
@@ -172,7 +172,7 @@ impl Session<'_> {
                     self.add(Finding::note(&path, what));
                 } else if crate::db::is_table_name(name)
                     && (self.disk.exists(&path.join(TABLE_FILE))?
-                        || self.disk.exists(&path.join(SEGMENTS_FOLDER))?)
+                        || self.disk.exists(&path.join(SEGMENTS_DIR))?)
                 {
                     tables.insert(name.to_owned());
                 }

@@ -14,7 +14,7 @@ use crate::format::attributes::Kind;
 use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::{KeyHash, Salt};
 use crate::format::location::SegmentNumber;
-use crate::format::log_record::{LOG_MAGIC, LogHeader, LogRecord};
+use crate::format::log_record::{LOG_MAGIC, LogRecord};
 use crate::format::run_bloom::BloomPage;
 use crate::format::run_footer::{RUN_FOOTER_BYTES, RunFooter, RunSummary};
 use crate::format::run_header::is_run;
@@ -259,14 +259,19 @@ impl Session<'_> {
     ) -> Result<Option<Layer>> {
         let number = records.number;
         let opened_at_ns = metadata.map_or(0, |metadata| metadata.opened_at_ns);
-        let expected = LogHeader { table_id: facts.file.id(), segment: number, opened_at_ns };
-        let header = key_log::read_header(file)
-            .and_then(|header| key_log::check_header(&header, &expected, file).map(|()| header));
+        let table_id = facts.file.id();
+        let header = key_log::read_header(file).and_then(|header| {
+            key_log::check_header(&header, table_id, number, file).map(|()| header)
+        });
         match header {
             Err(error) => self.add(Finding::of_error(&error, file.path())),
             Ok(header) if metadata.is_some() && header.opened_at_ns != opened_at_ns => {
                 let what = "it was opened at another time than its metadata says";
                 self.add(Finding::damage(file.path(), what).at(32));
+            }
+            Ok(header) if metadata.is_some_and(|metadata| metadata.shards != header.shards) => {
+                let what = "it has another number of shards than its metadata says";
+                self.add(Finding::damage(file.path(), what).at(28));
             }
             Ok(_) => {}
         }

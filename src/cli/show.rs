@@ -17,7 +17,8 @@ pub(super) fn list(arguments: &ListArguments) -> Outcome {
     let tables = db.tables();
     let mut output = Output::new();
     if arguments.json {
-        let tables: Vec<Value> = tables.iter().map(|table| table_json(table)).collect();
+        let tables: Vec<Value> =
+            tables.iter().map(|table| table_json(table)).collect::<littfs::Result<_>>()?;
         output.json(&Value::Array(tables))?;
     } else {
         table_lines(&db).iter().try_for_each(|line| output.line(line))?;
@@ -32,9 +33,9 @@ pub(super) fn info(arguments: &TableArguments) -> Outcome {
     let (db, _) = open(&arguments.database, Access::Read)?;
     let mut output = Output::new();
     match (&arguments.table, arguments.json) {
-        (Some(name), true) => output.json(&table_json(&*db.table(name)?))?,
+        (Some(name), true) => output.json(&table_json(&*db.table(name)?)?)?,
         (Some(name), false) => {
-            table_details(&*db.table(name)?).iter().try_for_each(|line| output.line(line))?;
+            table_details(&*db.table(name)?)?.iter().try_for_each(|line| output.line(line))?;
         }
         (None, true) => output.json(&database_json(&db)?)?,
         (None, false) => {
@@ -54,9 +55,17 @@ fn ttl_text(ttl: Option<Duration>) -> String {
     ttl.map_or_else(|| "none".to_owned(), duration_text)
 }
 
-fn table_json(table: &Table) -> Value {
+fn table_json(table: &Table) -> littfs::Result<Value> {
     let (settings, usage) = (table.settings(), table.usage());
-    json!({
+    let keymap = table.keymap_stats()?.map(|stats| {
+        json!({
+            "bytes": stats.bytes_on_disk,
+            "pages": stats.pages,
+            "used_slots": stats.used_slots,
+            "generation": stats.generation,
+        })
+    });
+    Ok(json!({
         "name": table.name(),
         "number": table.number(),
         "ttl": ttl_text(settings.ttl),
@@ -65,8 +74,9 @@ fn table_json(table: &Table) -> Value {
         "keys": usage.keys,
         "bytes": usage.bytes,
         "segments": usage.segments,
+        "keymap": keymap,
         "failure": table.poisoned(),
-    })
+    }))
 }
 
 fn table_lines(db: &Db) -> Vec<String> {
@@ -81,7 +91,7 @@ fn table_lines(db: &Db) -> Vec<String> {
     columns(&rows)
 }
 
-fn table_details(table: &Table) -> Vec<String> {
+fn table_details(table: &Table) -> littfs::Result<Vec<String>> {
     let (settings, usage) = (table.settings(), table.usage());
     let mut lines = vec![
         format!("table     {}", table.name()),
@@ -92,16 +102,21 @@ fn table_details(table: &Table) -> Vec<String> {
         format!("bytes     {} ({})", usage.bytes, human_bytes(usage.bytes)),
         format!("segments  {}", usage.segments),
     ];
+    if let Some(keymap) = table.keymap_stats()? {
+        lines.push(format!("keymap    {}", human_bytes(keymap.bytes_on_disk)));
+    }
     if let Some(failure) = table.poisoned() {
         lines.push(format!("failure   read-only: {failure}"));
     }
-    lines
+    Ok(lines)
 }
 
 fn database_json(db: &Db) -> littfs::Result<Value> {
     let space = db.space()?;
     let roots: Vec<String> = db.roots().iter().map(|root| root.display().to_string()).collect();
-    let tables: Vec<Value> = db.tables().iter().map(|table| table_json(table)).collect();
+    let tables = db.tables();
+    let tables: Vec<Value> =
+        tables.iter().map(|table| table_json(table)).collect::<littfs::Result<_>>()?;
     let failed = db.failed_roots();
     let failed: Vec<Value> =
         failed.iter().map(|(root, reason)| json!({ "root": root, "reason": reason })).collect();

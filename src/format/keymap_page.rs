@@ -50,6 +50,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    #[cfg(test)]
     pub(crate) const FREE: Self = Self { name: 0, place: 0 };
 
     pub(crate) fn new(fingerprint: u64, location: Location, record_bytes: u32) -> Self {

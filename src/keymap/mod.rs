@@ -87,10 +87,6 @@ impl Candidates {
         true
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = Candidate> + '_ {
         self.slots[..self.count].iter().filter_map(|slot| {
             let record_bytes_max = slot.size_class()?.bytes_max();
@@ -163,14 +159,15 @@ impl From<Error> for Stop {
 
 /// Numbers about a keymap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeymapStats {
+pub struct KeymapStats {
     /// Pages of 4 KiB that hold slots.
-    pub(crate) pages: u64,
+    pub pages: u64,
     /// Slots in use, those of expired segments included that no insertion met yet.
-    pub(crate) used_slots: u64,
-    pub(crate) bytes_on_disk: u64,
+    pub used_slots: u64,
+    /// Bytes of the file.
+    pub bytes_on_disk: u64,
     /// How often the map was written anew.
-    pub(crate) generation: u64,
+    pub generation: u64,
 }
 
 /// An open keymap. Any number of threads may look up while one inserts.
@@ -248,6 +245,7 @@ impl Keymap {
     }
 
     /// Makes the pages durable without claiming more.
+    #[cfg(test)]
     pub(crate) fn sync(&self) -> Result<()> {
         self.persist(MapFile::complete_up_to)
     }
@@ -288,6 +286,7 @@ impl Keymap {
     }
 
     /// Reads and verifies every page and counts the slots of segments from `lowest_live` on.
+    #[cfg(test)]
     pub(crate) fn count_live(&self, lowest_live: SegmentNumber) -> Result<u64> {
         // The writer lock keeps pages from changing between their reads.
         let _writer = self.writer.lock();

@@ -133,6 +133,7 @@ impl BlockCache {
     }
 
     /// Bytes held now.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().bytes).sum()
     }

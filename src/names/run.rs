@@ -8,7 +8,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
+#[cfg(test)]
+use crate::disk::Disk;
+use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::entry::Mention;
@@ -35,7 +37,8 @@ impl<F: Fn() -> Result<Arc<DiskFile>> + Send + Sync> FileSource for F {
     }
 }
 
-/// Opens the file anew for each read. For tools and tests.
+/// Opens the file anew for each read.
+#[cfg(test)]
 #[derive(Clone, Debug)]
 pub(crate) struct PathSource {
     /// The way to the file system.
@@ -44,6 +47,7 @@ pub(crate) struct PathSource {
     pub(crate) path: PathBuf,
 }
 
+#[cfg(test)]
 impl FileSource for PathSource {
     fn file(&self) -> Result<Arc<DiskFile>> {
         Ok(Arc::new(self.disk.open(&self.path)?))
@@ -201,6 +205,7 @@ impl Run {
     }
 
     /// Reads and verifies every byte of the run.
+    #[cfg(test)]
     pub(crate) fn verify(&self) -> Result<()> {
         let mut scan = self.scan_all()?;
         while scan.next()?.is_some() {}

@@ -113,6 +113,7 @@ impl RunWriter {
     }
 
     /// Adds all mentions of an ordered source.
+    #[cfg(test)]
     pub(crate) fn push_all<K: AsRef<[u8]>>(
         &mut self,
         mentions: impl IntoIterator<Item = (K, Mention)>,

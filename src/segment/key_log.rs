@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
+use crate::format::location::SegmentNumber;
 use crate::format::log_record::{
     self, BODY_BYTES_MAX, LOG_HEADER_BYTES, LogHeader, LogRecord, RECORD_HEADER_BYTES,
 };
@@ -138,10 +139,11 @@ pub(crate) fn cut(file: &DiskFile, replayed: Replayed) -> Result<()> {
 /// Checks that a log belongs where it was found.
 pub(crate) fn check_header(
     header: &LogHeader,
-    expected: &LogHeader,
+    table_id: [u8; 16],
+    segment: SegmentNumber,
     file: &DiskFile,
 ) -> Result<()> {
-    if header.table_id != expected.table_id || header.segment != expected.segment {
+    if header.table_id != table_id || header.segment != segment {
         let reason = "it belongs to another table or segment";
         return Err(Error::corrupt(file.path(), 8, reason));
     }
@@ -153,7 +155,6 @@ mod tests {
     use super::*;
     use crate::disk::Disk;
     use crate::format::entry::Mention;
-    use crate::format::location::SegmentNumber;
 
     fn log_with(keys: usize, key_bytes: usize) -> (tempfile::TempDir, KeyLog) {
         let scratch = tempfile::tempdir().unwrap();

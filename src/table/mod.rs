@@ -63,7 +63,7 @@ pub use self::settings::{TableSettings, Usage};
 pub use self::writer::Writer;
 
 pub(crate) use self::context::Context;
-pub(crate) use self::key::{COMPONENT_BYTES_MAX, check as check_key};
+pub(crate) use self::key::check as check_key;
 pub(crate) use self::maintenance::Threads;
 pub(crate) use self::open::NewTable;
 

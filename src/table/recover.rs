@@ -18,7 +18,7 @@ use super::view::View;
 use crate::disk::temporary_path;
 use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;
-use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC, LogHeader};
+use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC};
 use crate::format::run_footer::RunSummary;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata, SegmentSummary};
 use crate::segment::files::{Listing, SegmentFile, keys_name, metadata_name, values_name};
@@ -149,15 +149,14 @@ impl Table {
             opened_at_ns,
             sealed: None,
         };
-        let metadata = match key_log::read_header(&keys) {
-            Ok(header) => unsealed(header.shards, header.opened_at_ns),
-            Err(_) => {
-                let read = SealedSegment::new(number, SegmentSummary::default());
-                let Ok(run) = read.run(&self.run_files) else { return Err(damage) };
-                let summary = summary_of_run(run.summary(), 0, self.context.clock.now_ns());
-                let opened_at_ns = summary.first_written_at_ns;
-                SegmentMetadata { sealed: Some(summary), ..unsealed(1, opened_at_ns) }
-            }
+        let metadata = if let Ok(header) = key_log::read_header(&keys) {
+            unsealed(header.shards, header.opened_at_ns)
+        } else {
+            let read = SealedSegment::new(number, SegmentSummary::default());
+            let Ok(run) = read.run(&self.run_files) else { return Err(damage) };
+            let summary = summary_of_run(run.summary(), 0, self.context.clock.now_ns());
+            let opened_at_ns = summary.first_written_at_ns;
+            SegmentMetadata { sealed: Some(summary), ..unsealed(1, opened_at_ns) }
         };
         log::error!("table {}: {damage}; its key file is used instead", self.name);
         Ok(metadata)
@@ -202,13 +201,7 @@ impl Table {
             }
         };
         let keys = Arc::new(open(keys_name(number))?);
-        let expected = LogHeader {
-            table_id: self.id,
-            segment: number,
-            shards: metadata.shards,
-            opened_at_ns: metadata.opened_at_ns,
-        };
-        key_log::check_header(&key_log::read_header(&keys)?, &expected, &keys)?;
+        key_log::check_header(&key_log::read_header(&keys)?, self.id, number, &keys)?;
         let mut shards = Vec::with_capacity(usize::from(metadata.shards));
         let mut shard_roots = Vec::with_capacity(usize::from(metadata.shards));
         for shard in 0..u32::from(metadata.shards) {

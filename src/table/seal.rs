@@ -30,6 +30,9 @@ use crate::segment::value::RecordBytes;
 
 /// Closed segments that may wait to be sealed before writers wait for the sealer. Bounds memory.
 const SEALING_MAX: usize = 2;
+/// A segment is closed when its memtable takes this much memory: with the longest keys that comes
+/// before it has many.
+const MEMTABLE_BYTES_MAX: usize = 128 << 20;
 /// A segment is closed when it is older than this part of the TTL.
 const TTL_PARTS: u64 = 64;
 /// But not before it has this age, however short the TTL.
@@ -96,6 +99,7 @@ impl Table {
         let config = &self.context.config;
         active.record_bytes.load(Ordering::Relaxed) >= config.segment_bytes_max
             || active.key_count() >= config.segment_keys_max
+            || active.memtable.bytes() >= MEMTABLE_BYTES_MAX
     }
 
     /// When the active segment is to be closed for its age, ns since the epoch.

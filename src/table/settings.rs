@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
+use crate::keymap::{Keymap, KeymapStats};
 
 /// In `ttl_ns`: values never expire.
 pub(super) const NEVER_NS: u64 = u64::MAX;
@@ -182,6 +183,11 @@ impl Table {
         let settled_from_ns = entry.written_at_ns.max(changed_ns);
         let grace_ns = self.grace_ns.load(Ordering::Acquire);
         settled_from_ns.saturating_add(grace_ns) <= self.context.clock.now_ns()
+    }
+
+    /// Size and fill of the keymap; `None` when the database is open read-only and has none.
+    pub fn keymap_stats(&self) -> Result<Option<KeymapStats>> {
+        self.keymap.as_ref().map(Keymap::stats).transpose()
     }
 
     /// Keys and bytes of the table.

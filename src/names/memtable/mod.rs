@@ -77,11 +77,6 @@ impl Memtable {
         stripe.mention(stripe.number_of(hash, key)?)
     }
 
-    /// Whether the segment says anything of a key, be it that it was removed.
-    pub(crate) fn contains(&self, hash: KeyHash, key: &[u8]) -> bool {
-        self.stripe(hash).lock().number_of(hash, key).is_some()
-    }
-
     /// Says something of a key; answers what was said of it before.
     pub(crate) fn put(&self, hash: KeyHash, key: &[u8], mention: Mention) -> Option<Mention> {
         let mut stripe = self.stripe(hash).lock();
@@ -129,11 +124,6 @@ impl Memtable {
     /// How many keys something is said of, removed ones included.
     pub(crate) fn len(&self) -> usize {
         self.keys.load(Ordering::Relaxed)
-    }
-
-    /// Whether nothing is said of any key.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// About how much memory this takes, without the ordered view (some 35 bytes a key more).
