@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const ABOUT: &str = "Files that are written once and expire";
 
@@ -217,29 +217,73 @@ pub(crate) struct KeysArguments {
     pub(crate) null: bool,
 }
 
+const BENCH_HELP: &str = "\
+Measures how fast this machine stores and reads values, in a scratch database that is removed \
+afterwards. What the file system itself can do is measured beside it, in turns, so that the ratio \
+means something on any machine:
+
+  puts        two pwrites for each value (its bytes, and 100 bytes to another file), then one \
+fdatasync of both files
+  gets        one pread of the value's length at a random place in the page cache
+  large puts  pwrites of the same bytes one behind the other, then one fdatasync
+
+Rates and ratios are medians over the rounds. Puts include the final flush.";
+
+/// What `bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Store small values, then read them in random order
+    PutGet,
+    /// The same with large values, against plain sequential writing
+    Large,
+    /// Open a database that was closed cleanly
+    Reopen,
+    /// Open a database whose keymap was removed
+    Rebuild,
+    /// Let everything expire at once while somebody goes on writing
+    Expire,
+}
+
 /// Arguments of `bench`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  littfs bench\n  littfs bench --keys 1000000 --value-bytes 4KiB \
-    --dir /mnt/a\n  littfs bench --mount --json"
+    long_about = BENCH_HELP,
+    after_help = "Examples:\n  \
+    littfs bench\n  \
+    littfs bench --threads 2 --keys 1000000 --dir /mnt/a\n  \
+    littfs bench --scenario large --value-bytes 64KiB --json\n  \
+    littfs bench --scenario rebuild --keys 10000000"
 )]
 pub(crate) struct BenchArguments {
-    /// How many values are stored and read
-    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) keys: u64,
-    /// Length of each value, such as 1KiB
-    #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = littfs::config::parse_bytes)]
-    pub(crate) value_bytes: u64,
-    /// Threads that store and read
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = Scenario::PutGet)]
+    pub(crate) scenario: Scenario,
+    /// How many values are stored [default: 300000; large: 16384; reopen, rebuild, expire: 1000000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub(crate) keys: Option<u64>,
+    /// Length of each value [default: 1KiB; large: 64KiB; reopen, rebuild, expire: 100]
+    #[arg(long, value_name = "SIZE", value_parser = littfs::config::parse_bytes)]
+    pub(crate) value_bytes: Option<u64>,
+    /// Length of each key; keys look random
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(16..=255))]
+    pub(crate) key_bytes: u16,
+    /// How many values are read, in random order [default: as many as are stored]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub(crate) reads: Option<u64>,
+    /// Threads that store and read; with more than one, one alone is measured too
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: u16,
-    /// Where the temporary database is made [default: the system's directory for such]
+    /// Into how many rounds puts and gets are divided
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub(crate) rounds: u16,
+    /// Where the scratch database is made; the drive under it is what is measured [default: where
+    /// the default database is]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Through a mount instead of the engine itself
-    #[arg(long)]
-    pub(crate) mount: bool,
     /// Answer in JSON, for scripts
     #[arg(long)]
     pub(crate) json: bool,
+    /// Set by littfs itself: open this database in a fresh process and report what that took
+    #[arg(long, hide = true, value_name = "ROOT")]
+    pub(crate) open_only: Option<PathBuf>,
 }

@@ -60,7 +60,8 @@ pub(crate) fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
         .or_else(|error| fail(format!("{} is no usable path: {error}", path.display())))
 }
 
-fn default_root() -> Result<PathBuf, Failure> {
+/// The root when none is given.
+pub(crate) fn default_root() -> Result<PathBuf, Failure> {
     root_in(std::env::var_os("XDG_DATA_HOME"), std::env::var_os("HOME")).ok_or_else(|| {
         Failure::Message(
             "neither XDG_DATA_HOME nor HOME is set, so there is no default root; give one with --root DIR"
