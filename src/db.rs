@@ -86,6 +86,7 @@ impl Db {
             run_cache: Arc::new(BlockCache::new(cache_bytes)),
             pending_bytes: AtomicU64::new(0),
             read_only: options.read_only,
+            owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
             config: options.config,
         });
         if !context.read_only {

@@ -3,6 +3,7 @@
 //! It takes writes until its gate is closed; from then on it is only read, until the sealer has
 //! turned it into a [`super::sealed::SealedSegment`].
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +28,12 @@ use crate::segment::packed::PackedShard;
 
 /// Records up to this length are put together in one buffer; longer ones are written from where
 /// their parts are.
-const COPIED_BYTES_MAX: usize = 32 * 1024;
+const COPIED_BYTES_MAX: u64 = 32 * 1024;
+
+thread_local! {
+    /// What records and log records are put together in; as long as the longest copied so far.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What is to be done to a record's header when the segment is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,18 +198,20 @@ impl ActiveSegment {
     pub(crate) fn append(&self, hash: KeyHash, record: &NewRecord<'_>) -> Result<Entry> {
         let shard = hash.part_of(self.shards.len());
         let record_bytes = record.header.record_bytes();
-        let mut buffer = Vec::with_capacity(record_buffer_bytes(record, record_bytes));
-        record.header.encode(record.key, &mut buffer);
-        let body_bytes = buffer.len() + record.value.len() + record.checksums.len();
-        let padding = &[0; 8][..body_bytes.next_multiple_of(8) - body_bytes];
-        let offset = if buffer.capacity() as u64 >= record_bytes {
-            buffer.extend_from_slice(record.value);
-            buffer.extend_from_slice(record.checksums);
-            buffer.extend_from_slice(padding);
-            self.shards[shard].append(&[&buffer])?
-        } else {
-            self.shards[shard].append(&[&buffer, record.value, record.checksums, padding])?
-        };
+        let offset = BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            record.header.encode(record.key, buffer);
+            let body_bytes = buffer.len() + record.value.len() + record.checksums.len();
+            let padding = &[0; 8][..body_bytes.next_multiple_of(8) - body_bytes];
+            if record_bytes <= COPIED_BYTES_MAX {
+                buffer.extend_from_slice(record.value);
+                buffer.extend_from_slice(record.checksums);
+                buffer.extend_from_slice(padding);
+                self.shards[shard].append(&[buffer])
+            } else {
+                self.shards[shard].append(&[buffer, record.value, record.checksums, padding])
+            }
+        })?;
         self.record_bytes.fetch_add(record_bytes, Ordering::Relaxed);
         // There are at most 255 packed shards.
         let shard = u8::try_from(shard).unwrap_or(u8::MAX);
@@ -215,9 +223,11 @@ impl ActiveSegment {
 
     /// Logs what happened to one name, then shows it.
     pub(crate) fn mention(&self, change: &Change<'_>) -> Result<()> {
-        let mut record = Vec::with_capacity(log_record::mention_bytes_max(change.key.len()));
-        log_record::encode_mention(change.key, &change.mention, &mut record);
-        self.log.append(&record)?;
+        BUFFER.with_borrow_mut(|record| {
+            record.clear();
+            log_record::encode_mention(change.key, &change.mention, record);
+            self.log.append(record)
+        })?;
         self.show(change, false);
         Ok(())
     }
@@ -353,13 +363,6 @@ impl ActiveSegment {
     /// When a value was last stored in it, ns since the epoch; its opening when none was.
     pub(crate) fn last_written_ns(&self) -> u64 {
         self.last_written_ns.load(Ordering::Acquire).max(self.opened_at_ns)
-    }
-}
-
-fn record_buffer_bytes(record: &NewRecord<'_>, record_bytes: u64) -> usize {
-    match usize::try_from(record_bytes) {
-        Ok(bytes) if bytes <= COPIED_BYTES_MAX => bytes,
-        _ => usize::try_from(record.header.body_offset()).unwrap_or(0),
     }
 }
 

@@ -22,4 +22,7 @@ pub(crate) struct Context {
     /// Bytes that pending values of all tables hold in memory.
     pub(crate) pending_bytes: AtomicU64,
     pub(crate) read_only: bool,
+    /// Effective user and group when the database was opened: who owns what is stored without an
+    /// owner. Asked once, since asking is a system call.
+    pub(crate) owner: (u32, u32),
 }

@@ -8,7 +8,6 @@
 //! A drive that has no room, or fails to write, closes the segment; the next one is placed on other
 //! drives and the write is made again there, once.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
@@ -101,7 +100,7 @@ impl Table {
         };
         self.with_active(|active| {
             self.mention_parents(active, key, draft.written_at_ns, Parents::Make)?;
-            let _stripe = self.lock_stripe(key);
+            let _stripe = self.lock_file_stripe(hash);
             self.check_free(hash, key)?;
             let entry = draft.append(active, hash, key)?;
             active.mention(&Change::put(hash, key, entry))?;
@@ -174,7 +173,11 @@ impl Table {
     ) -> Result<T> {
         let mut tried_again = false;
         loop {
-            let active = self.active_segment()?;
+            let view = self.view.load();
+            let Some(active) = &view.active else {
+                self.open_segment()?;
+                continue;
+            };
             let gate = active.gate.read();
             if *gate {
                 drop(gate);
@@ -183,19 +186,19 @@ impl Table {
                 continue;
             }
             self.check_open()?;
-            let result = write(&active);
+            let result = write(active);
             drop(gate);
             self.signals.note_write();
             match result {
                 Err(error) if !tried_again && Self::is_drive_failure(&error) => {
                     tried_again = true;
                     log::warn!("table {}: {error}; writing elsewhere", self.name);
-                    self.note_failing_root(&active, &error);
-                    self.rotate(&active);
+                    self.note_failing_root(active, &error);
+                    self.rotate(active);
                 }
                 result => {
-                    if self.is_full(&active) {
-                        self.rotate(&active);
+                    if self.is_full(active) {
+                        self.rotate(active);
                     }
                     return result;
                 }
@@ -235,13 +238,18 @@ impl Table {
     /// Attributes of what the embedding program stores.
     pub(super) fn default_attributes(&self, kind: Kind) -> Attributes {
         let permissions = if kind == Kind::Folder { 0o755 } else { 0o644 };
-        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let (uid, gid) = self.context.owner;
         Attributes::new(kind, permissions, uid, gid, self.context.clock.now_ns())
     }
 
     /// Locks the name of a key, as a file and as a folder.
     pub(super) fn lock_stripe(&self, key: &[u8]) -> MutexGuard<'_, ()> {
         self.stripes[self.stripe(key)].lock()
+    }
+
+    /// The same for the key of a file, whose hash is that of its name.
+    pub(super) fn lock_file_stripe(&self, hash: KeyHash) -> MutexGuard<'_, ()> {
+        self.stripes[hash.part_of(STRIPES)].lock()
     }
 
     /// Locks the names of several keys.
@@ -254,13 +262,5 @@ impl Table {
 
     fn stripe(&self, key: &[u8]) -> usize {
         self.hash(key::name_key(key)).part_of(STRIPES)
-    }
-
-    /// The segment that takes writes.
-    fn active_segment(&self) -> Result<Arc<ActiveSegment>> {
-        match &self.view.load().active {
-            Some(active) => Ok(Arc::clone(active)),
-            None => self.open_segment(),
-        }
     }
 }

@@ -365,7 +365,7 @@ impl Table {
             draft.written_at_ns = self.context.clock.now_ns();
             // Storing again is no change of the folder, so its time is moved only below.
             self.mention_parents(active, key, 0, parents)?;
-            let _stripe = self.lock_stripe(key);
+            let _stripe = self.lock_file_stripe(hash);
             let own = match self.find_live_entry(hash, key)? {
                 Some(entry) if entry.id == draft.id => Some(entry),
                 Some(_) => return Err(Error::Exists { key: printable(key) }),

@@ -25,12 +25,16 @@ pub(super) struct Series {
 #[derive(Debug, Default)]
 struct Rounds {
     per_second: Vec<f64>,
+    per_second_unflushed: Vec<f64>,
+    flush_seconds: Vec<f64>,
     latencies: Latencies,
 }
 
 impl Rounds {
     fn add(&mut self, timed: &Timed) {
         self.per_second.push(timed.per_second());
+        self.per_second_unflushed.push(timed.per_second_unflushed());
+        self.flush_seconds.push(timed.flush.as_secs_f64());
         self.latencies.merge(&timed.latencies);
     }
 
@@ -50,6 +54,8 @@ impl Rounds {
             .collect();
         json!({
             "per_second": rate.round(),
+            "per_second_before_flush": median(&self.per_second_unflushed).round(),
+            "flush_seconds": rounded(median(&self.flush_seconds)),
             "megabytes_per_second": rounded(rate * float(value_bytes) / 1e6),
             "latency_ns": latencies,
         })
@@ -88,8 +94,8 @@ impl Series {
     }
 
     fn speedup(&self) -> Option<f64> {
-        let alone = &self.one_thread.per_second;
-        (!alone.is_empty()).then(|| median_ratio(&self.ours.per_second, alone))
+        let alone = &self.one_thread.per_second_unflushed;
+        (!alone.is_empty()).then(|| median_ratio(&self.ours.per_second_unflushed, alone))
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
@@ -97,7 +103,8 @@ impl Series {
         let mut rows = vec![self.ours.row(self.name, self.value_bytes, remark)];
         if let Some(speedup) = self.speedup() {
             let name = format!("{}, one thread", self.name);
-            let remark = format!("{} threads are {speedup:.2} times as fast", self.threads);
+            let remark =
+                format!("{} threads are {speedup:.2} times as fast before the flush", self.threads);
             rows.push(self.one_thread.row(&name, self.value_bytes, remark));
         }
         let limit = format!("{}, limit", self.name);
@@ -277,6 +284,7 @@ mod tests {
         let timed = |count| Timed {
             count,
             elapsed: std::time::Duration::from_secs(1),
+            flush: std::time::Duration::ZERO,
             latencies: Latencies::default(),
         };
         let mut series = Series::new("puts", 1000, 2);
