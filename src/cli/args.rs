@@ -58,6 +58,7 @@ pub(crate) enum Command {
     /// List the keys of a table, in order
     Keys(KeysArguments),
     /// Measure how fast this machine stores and reads values
+    #[command(long_about = BENCH_HELP)]
     Bench(BenchArguments),
 }
 
@@ -246,14 +247,11 @@ pub(crate) enum Scenario {
 
 /// Arguments of `bench`.
 #[derive(Args, Debug)]
-#[command(
-    long_about = BENCH_HELP,
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
     littfs bench\n  \
     littfs bench --threads 2 --keys 1000000 --dir /mnt/a\n  \
     littfs bench --scenario large --value-bytes 64KiB --json\n  \
-    littfs bench --scenario rebuild --keys 10000000"
-)]
+    littfs bench --scenario rebuild --keys 10000000")]
 pub(crate) struct BenchArguments {
     /// What is measured
     #[arg(long, value_enum, default_value_t = Scenario::PutGet)]
