@@ -50,9 +50,6 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    #[cfg(test)]
-    pub(crate) const FREE: Self = Self { name: 0, place: 0 };
-
     pub(crate) fn new(fingerprint: u64, location: Location, record_bytes: u32) -> Self {
         let class = u64::from(SizeClass::of(record_bytes).code());
         let name =
