@@ -55,11 +55,8 @@ impl PackedShard {
         Ok(())
     }
 
-    /// Makes everything appended before the call durable.
-    pub(crate) fn sync(&self) -> Result<()> {
-        if self.dirty.swap(false, Ordering::AcqRel) {
-            self.file.sync_data()?;
-        }
-        Ok(())
+    /// The file, if anything was written to it since this was asked last: the caller is to sync it.
+    pub(crate) fn take_unsynced(&self) -> Option<Arc<DiskFile>> {
+        self.dirty.swap(false, Ordering::AcqRel).then(|| Arc::clone(&self.file))
     }
 }

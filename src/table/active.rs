@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::settings::Usage;
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, sync_together};
 use crate::error::Result;
 use crate::format::attributes::Kind;
 use crate::format::entry::{Entry, Mention};
@@ -346,9 +346,9 @@ impl ActiveSegment {
 
     /// Makes all values, and the names of dedicated shards, durable.
     pub(crate) fn sync_values(&self, dirs: &SegmentDirs) -> Result<()> {
-        self.shards.iter().try_for_each(PackedShard::sync)?;
-        let dedicated = std::mem::take(&mut *self.unsynced_dedicated.lock());
-        dedicated.iter().try_for_each(|file| file.sync_all())?;
+        let mut files = std::mem::take(&mut *self.unsynced_dedicated.lock());
+        files.extend(self.shards.iter().filter_map(PackedShard::take_unsynced));
+        sync_together(&files)?;
         if self.names_unsynced.swap(false, Ordering::AcqRel) {
             dirs.sync()?;
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Table;
 use super::active::ActiveSegment;
@@ -14,8 +15,9 @@ use crate::format::location::SegmentNumber;
 use crate::format::sort_key::plain_key;
 use crate::keymap::{Change, Inserted, Keymap};
 
-/// Changes gathered before they are inserted in page order: 80 MiB, however large the table.
-const BATCH_CHANGES: usize = 2 << 20;
+/// Changes gathered before they are inserted in page order: about 40 MiB, and twice that while the
+/// next ones are gathered, however large the table.
+const BATCH_CHANGES: usize = 1 << 20;
 /// The mark "complete up to" is moved after this many segments: each time costs a sync of the
 /// pages written since, and a crash costs inserting this many segments again.
 const MARK_SEGMENTS: u32 = 8;
@@ -120,47 +122,56 @@ impl Table {
         if marked.0 == 0 {
             keymap.reserve(live_keys);
         }
-        let mut changes: Vec<Change> = Vec::new();
-        for (_, segment) in &missing {
-            let run = match segment.run(&self.run_files) {
-                Ok(run) => run,
-                Err(error) => {
-                    self.report_unindexed(segment, &error);
-                    continue;
-                }
-            };
-            let mut scan = run.scan_all()?;
-            loop {
-                match scan.next() {
-                    Ok(Some((sort_key, mention))) => {
-                        changes.extend(self.change_of(sort_key, &mention));
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        self.report_unindexed(segment, &error);
-                        break;
-                    }
+        let segments: Vec<&SealedSegment> =
+            missing.iter().map(|(_, segment)| &***segment).collect();
+        let (batches, received) = sync_channel(0);
+        // Reading and hashing the names goes on while the batch before is inserted.
+        let inserted = std::thread::scope(|scope| {
+            scope.spawn(move || self.read_changes(&segments, &batches));
+            let mut inserted = Ok(true);
+            for changes in &received {
+                inserted = self.insert(&changes, live_keys);
+                if !matches!(inserted, Ok(true)) {
+                    break;
                 }
             }
-            if changes.len() >= BATCH_CHANGES {
-                if !self.insert(&changes, live_keys)? {
-                    return Ok(());
-                }
-                changes.clear();
-            }
-        }
-        if self.insert(&changes, live_keys)? {
+            // Lets a reader that still has batches end.
+            drop(received);
+            inserted
+        })?;
+        if inserted {
             self.mark_indexed(**last)?;
         }
         Ok(())
     }
 
-    fn report_unindexed(&self, segment: &SealedSegment, error: &Error) {
-        log::error!(
-            "table {}: some keys of segment {} cannot be found: {error}; run `littfs check`",
-            self.name,
-            segment.number
-        );
+    /// Hands on what the runs of these segments say, in their order, until nobody takes it.
+    fn read_changes(&self, segments: &[&SealedSegment], batches: &SyncSender<Vec<Change>>) {
+        let mut changes = Vec::new();
+        for segment in segments {
+            if let Err(error) = self.read_run(segment, &mut changes) {
+                log::error!(
+                    "table {}: some keys of segment {} cannot be found: {error}; run `littfs check`",
+                    self.name,
+                    segment.number
+                );
+            }
+            if changes.len() >= BATCH_CHANGES && batches.send(std::mem::take(&mut changes)).is_err()
+            {
+                return;
+            }
+        }
+        // Nobody takes it when an insertion has failed, and then that is the answer.
+        drop(batches.send(changes));
+    }
+
+    fn read_run(&self, segment: &SealedSegment, changes: &mut Vec<Change>) -> Result<()> {
+        let run = segment.run(&self.run_files)?;
+        let mut scan = run.scan_all()?;
+        while let Some((sort_key, mention)) = scan.next()? {
+            changes.extend(self.change_of(sort_key, &mention));
+        }
+        Ok(())
     }
 
     /// A lookup met a damaged page: have the keymap made anew.
