@@ -104,8 +104,17 @@ impl Table {
         }
         let view = self.view.load();
         let oldest = view.sealed.values().next().map(|sealed| sealed.summary.last_written_at_ns);
-        let active = view.active.as_ref().filter(|active| active.key_count() > 0);
-        let expires = oldest.or_else(|| active.map(|active| active.last_written_ns()));
+        let active = view.active.as_ref();
+        // One without keys was opened for a write that is under way, and nothing wakes upkeep when
+        // that is done: it looks again before the value can expire.
+        let last_written_ns = |active: &Arc<ActiveSegment>| {
+            if active.key_count() > 0 {
+                active.last_written_ns()
+            } else {
+                self.context.clock.now_ns()
+            }
+        };
+        let expires = oldest.or_else(|| active.map(last_written_ns));
         let expires = expires.map(|written_at_ns| written_at_ns.saturating_add(ttl_ns));
         let closes = active.and_then(|active| self.closes_at_ns(active));
         expires.into_iter().chain(closes).min()

@@ -66,6 +66,8 @@ impl Table {
         let active = Arc::new(ActiveSegment::create(&self.dirs, metadata, keys_root, roots)?);
         let changed = View { active: Some(Arc::clone(&active)), ..View::clone(&view) };
         self.view.store(Arc::new(changed));
+        // With nothing in the table there was nothing to expire, and upkeep sleeps without an end.
+        self.signals.wake_upkeep();
         Ok(active)
     }
 
