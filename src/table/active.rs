@@ -112,6 +112,8 @@ pub(crate) struct ActiveSegment {
     pub(crate) gate: RwLock<bool>,
     pub(crate) last_written_ns: AtomicU64,
     pub(crate) record_bytes: AtomicU64,
+    /// Of them, those that the last sync began with.
+    synced_bytes: AtomicU64,
     pub(crate) next_dedicated: AtomicU32,
     pub(crate) unsettled: Mutex<HashMap<Location, Settlement>>,
     counts: Counts,
@@ -181,6 +183,7 @@ impl ActiveSegment {
             gate: RwLock::new(false),
             last_written_ns: AtomicU64::new(0),
             record_bytes: AtomicU64::new(0),
+            synced_bytes: AtomicU64::new(0),
             next_dedicated: AtomicU32::new(first_dedicated),
             unsettled: Mutex::new(HashMap::new()),
             counts: Counts::default(),
@@ -340,6 +343,7 @@ impl ActiveSegment {
             return Ok(());
         }
         let log_bytes = self.log.bytes();
+        self.synced_bytes.store(self.record_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
         self.sync_values(dirs)?;
         self.log.sync(log_bytes)
     }
@@ -353,6 +357,12 @@ impl ActiveSegment {
             dirs.sync()?;
         }
         Ok(())
+    }
+
+    /// Bytes of records that no sync has begun with.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        let synced = self.synced_bytes.load(Ordering::Relaxed);
+        self.record_bytes.load(Ordering::Relaxed).saturating_sub(synced)
     }
 
     /// How many names it mentions.

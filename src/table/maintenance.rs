@@ -27,6 +27,8 @@ pub(super) struct Signals {
     is_dirty: AtomicBool,
     stopping: AtomicBool,
     pub(super) rebuild: AtomicBool,
+    /// So much was written that the next flush should not wait for its interval.
+    is_hurried: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -45,9 +47,18 @@ impl Signals {
         }
     }
 
+    /// Much was written: the drives can have it while more comes.
+    pub(super) fn hurry_flush(&self) {
+        if !self.is_hurried.swap(true, Ordering::AcqRel) {
+            let _state = self.state.lock();
+            self.changed.notify_all();
+        }
+    }
+
     /// A flush begins: what is written from now on needs another one.
     pub(super) fn note_flush(&self) {
         self.is_dirty.store(false, Ordering::Release);
+        self.is_hurried.store(false, Ordering::Release);
     }
 
     /// There may be something to seal, drop or mend.
@@ -111,11 +122,11 @@ impl Signals {
         !self.is_stopping()
     }
 
-    /// Sleeps, but not beyond the closing of the table.
+    /// Sleeps, but not beyond the closing of the table, nor when there is much to flush.
     fn sleep(&self, duration: Duration) {
         let deadline = std::time::Instant::now() + duration;
         let mut state = self.state.lock();
-        while !self.is_stopping() {
+        while !self.is_stopping() && !self.is_hurried.load(Ordering::Acquire) {
             if self.changed.wait_until(&mut state, deadline).timed_out() {
                 return;
             }

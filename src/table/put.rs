@@ -23,6 +23,10 @@ use crate::format::location::ValueId;
 use crate::format::log_record::{BODY_BYTES_MAX, mention_bytes_max};
 use crate::format::record::{RecordHeader, checksum_value, key_capacity};
 
+/// After so many bytes of records a flush begins at once, whatever the interval: drives write while
+/// more comes, and whoever waits for a flush never waits for much.
+const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+
 /// A value about to be stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draft<'a> {
@@ -189,6 +193,9 @@ impl Table {
             let result = write(active);
             drop(gate);
             self.signals.note_write();
+            if active.unsynced_bytes() >= UNSYNCED_BYTES_MAX {
+                self.signals.hurry_flush();
+            }
             match result {
                 Err(error) if !tried_again && Self::is_drive_failure(&error) => {
                     tried_again = true;
