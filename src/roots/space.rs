@@ -79,8 +79,12 @@ impl Roots {
             .collect();
         let available = devices.iter().map(|(&device, space)| (device, space.available)).collect();
         let share = expected_bytes / (shards.max(1) as u64);
-        choose(&places, available, shards, segment_number, share)
-            .ok_or_else(|| Error::NoSpace { roots: self.describe_space() })
+        choose(&places, available, shards, segment_number, share).ok_or_else(|| self.no_space())
+    }
+
+    /// The error that no root has room, with the room of each.
+    pub(crate) fn no_space(&self) -> Error {
+        Error::NoSpace { roots: self.describe_space() }
     }
 
     /// Every root with its room, for messages.

@@ -114,6 +114,8 @@ pub(crate) struct ActiveSegment {
     pub(crate) record_bytes: AtomicU64,
     /// Of them, those that the last sync began with.
     synced_bytes: AtomicU64,
+    /// When there are so many record bytes, the room on the drives is looked at again.
+    pub(crate) room_until: AtomicU64,
     pub(crate) next_dedicated: AtomicU32,
     pub(crate) unsettled: Mutex<HashMap<Location, Settlement>>,
     counts: Counts,
@@ -184,6 +186,7 @@ impl ActiveSegment {
             last_written_ns: AtomicU64::new(0),
             record_bytes: AtomicU64::new(0),
             synced_bytes: AtomicU64::new(0),
+            room_until: AtomicU64::new(0),
             next_dedicated: AtomicU32::new(first_dedicated),
             unsettled: Mutex::new(HashMap::new()),
             counts: Counts::default(),

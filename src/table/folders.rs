@@ -32,6 +32,7 @@ impl Table {
     pub fn create_folder(&self, folder: &[u8], attributes: Attributes) -> Result<Entry> {
         self.check_writable()?;
         key::check_folder(folder)?;
+        self.ensure_room()?;
         let now_ns = self.context.clock.now_ns();
         let id = self.new_value_id()?;
         self.with_active(|active| {

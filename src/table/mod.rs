@@ -34,6 +34,7 @@ mod put;
 mod reader;
 mod recover;
 mod replay;
+mod room;
 mod seal;
 mod sealed;
 mod settings;

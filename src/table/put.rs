@@ -89,6 +89,7 @@ impl Table {
             writer.write_at(0, value)?;
             return writer.store(key, attributes);
         }
+        self.ensure_room()?;
         let hash = self.hash(key);
         let mut checksums = Vec::new();
         let value_crc = checksum_value(value, &mut checksums);
@@ -117,6 +118,7 @@ impl Table {
     pub fn put_batch(&self, pairs: &[(&[u8], &[u8])]) -> Result<()> {
         self.check_writable()?;
         self.check_batch(pairs)?;
+        self.ensure_room()?;
         let attributes = self.default_attributes(Kind::File);
         let now_ns = self.context.clock.now_ns();
         let hashes: Vec<KeyHash> = pairs.iter().map(|(key, _)| self.hash(key)).collect();

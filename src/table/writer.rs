@@ -43,7 +43,7 @@ pub struct Writer {
 #[derive(Debug)]
 enum Content {
     Memory(Vec<u8>),
-    File(SpillFile),
+    File(Box<SpillFile>),
 }
 
 /// A value in a file of its own.
@@ -52,6 +52,9 @@ struct SpillFile {
     file: Arc<DiskFile>,
     path: std::path::PathBuf,
     bytes: u64,
+    root: usize,
+    /// How much may be written before the room on the drive is looked at again.
+    room: u64,
     checksums: BlockChecksums,
     /// The segment and number it has as a dedicated shard, once stored.
     dedicated: Option<(SegmentNumber, u32)>,
@@ -152,7 +155,12 @@ impl Writer {
                 }
             }
             Content::File(spill) => {
+                let length = bytes.len() as u64;
+                if length > spill.room {
+                    spill.room = self.table.room_to_grow(spill.root)?.max(length);
+                }
                 spill.file.write_all_at(bytes, offset)?;
+                spill.room -= length;
                 spill.checksums.write(offset, bytes);
                 spill.bytes = spill.bytes.max(end);
             }
@@ -237,6 +245,8 @@ impl Writer {
             file,
             path,
             bytes: content.len() as u64,
+            root,
+            room: 0,
             checksums: BlockChecksums::default(),
             dedicated: None,
         };
@@ -247,7 +257,7 @@ impl Writer {
             return Err(error);
         }
         table.context.pending_bytes.fetch_sub(spill.bytes, Ordering::Relaxed);
-        self.content = Content::File(spill);
+        self.content = Content::File(Box::new(spill));
         Ok(())
     }
 
@@ -283,6 +293,7 @@ impl Writer {
         let table = Arc::clone(&self.table);
         let entry = match &mut self.content {
             Content::Memory(content) => {
+                table.ensure_room()?;
                 let mut checksums = Vec::new();
                 let value_crc = checksum_value(content, &mut checksums);
                 let mut draft = Draft {
