@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::Errno;
 use super::attributes::Stat;
 use super::inodes::{ino_of, split_key};
 use crate::format::attributes::Attributes;
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) attributes_unstored: bool,
     /// Some descriptor was closed, so somebody was told that what was written is safe.
     pub(super) closed_once: bool,
+    /// Why bytes were not taken that somebody wrote: the file would lack them, so it is not stored.
+    pub(super) refused: Option<Errno>,
     /// Handles open for writing.
     pub(super) writers: u32,
     /// Handles that read through this file.
@@ -89,6 +92,7 @@ impl OpenFile {
             stored,
             attributes_unstored: false,
             closed_once: false,
+            refused: None,
             writers: 1,
             readers: 0,
         };

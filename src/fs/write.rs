@@ -27,7 +27,13 @@ impl Fs {
         let mut state = file.state();
         let Body::Writing(writer) = &mut state.body else { return Err(Errno::EBADF) };
         let offset = if flags & libc::O_APPEND == 0 { offset } else { writer.len() };
-        writer.write_at(offset, bytes)?;
+        if let Err(error) = writer.write_at(offset, bytes) {
+            let errno = Errno::from(error);
+            if matches!(errno, Errno::ENOSPC | Errno::EIO) {
+                state.refused = Some(errno);
+            }
+            return Err(errno);
+        }
         state.touch(signed(self.now_ns()));
         Ok(())
     }
@@ -56,6 +62,9 @@ impl Fs {
         let mut state = file.state();
         state.closed_once = true;
         let Body::Writing(writer) = &state.body else { return Ok(()) };
+        if let Some(errno) = state.refused {
+            return Err(errno);
+        }
         let worth_it = match writer.stored_len() {
             None => state.stored.is_none() || writer.is_dirty(),
             Some(stored_len) => writer.is_dirty() && writer.len() >= stored_len.saturating_mul(2),
@@ -171,6 +180,9 @@ impl Fs {
     pub(super) fn store(&self, file: &OpenFile, state: &mut State) -> Result<()> {
         let Some(name) = &state.name else { return Ok(()) };
         let Body::Writing(writer) = &mut state.body else { return Ok(()) };
+        if let Some(errno) = state.refused {
+            return Err(errno);
+        }
         let entry = store_value(file.table(), writer, &name.key, state.attributes)?;
         state.stored = Some(entry);
         state.attributes_unstored = false;
