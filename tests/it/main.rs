@@ -1,5 +1,16 @@
 //! Everything that is tested from outside, in one program: each test binary is a link of its own.
 
+mod budgets;
 mod cli_errors;
+mod crash;
+mod expiry;
+mod limits;
+mod mounted;
 mod mounting;
 mod program;
+mod shell;
+mod states;
+mod tools;
+mod top_folder;
+mod tree;
+mod values;

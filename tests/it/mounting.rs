@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::program::{Run, littfs, run};
+use crate::program::{Run, daemon_of, is_mounted, littfs, run, wait_until};
 
 /// A home with a mountpoint `m`; whatever is still mounted there is taken away at the end.
 struct Home(TempDir);
@@ -37,29 +37,15 @@ impl Home {
         assert_eq!(run.stdout, b"", "{arguments:?}");
     }
     fn is_mounted(&self) -> bool {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-        let mountpoint = self.mountpoint();
-        mounts.lines().any(|line| line.split(' ').nth(4) == mountpoint.to_str())
+        is_mounted(&self.mountpoint())
     }
     fn log(&self) -> String {
         fs::read_to_string(self.path().join(".local/share/littfs/littfs.log")).expect("log")
     }
     /// The process that holds the lock of the default root.
     fn daemon(&self) -> Pid {
-        let lock =
-            self.path().canonicalize().expect("real path").join(".local/share/littfs/littfs.lock");
-        let holds = |process: &Path| {
-            fs::read_dir(process.join("fd")).is_ok_and(|handles| {
-                handles
-                    .flatten()
-                    .any(|handle| fs::read_link(handle.path()).is_ok_and(|to| to == lock))
-            })
-        };
-        let processes = fs::read_dir("/proc").expect("proc").flatten().map(|entry| entry.path());
-        let daemon = processes.filter(|process| holds(process)).find_map(|process| {
-            process.file_name().and_then(|name| name.to_str()?.parse::<i32>().ok())
-        });
-        Pid::from_raw(daemon.expect("a daemon that holds the lock"))
+        let root = self.path().canonicalize().expect("real path").join(".local/share/littfs");
+        daemon_of(&root).expect("a daemon that holds the lock")
     }
 }
 
@@ -68,14 +54,6 @@ impl Drop for Home {
         if self.is_mounted() {
             drop(Command::new("umount").arg("-l").arg(self.mountpoint()).status());
         }
-    }
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(30), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

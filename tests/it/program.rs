@@ -1,8 +1,15 @@
 //! The littfs program, as a person or a script starts it.
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+/// How long anything that has to happen is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a run of the program came to.
 #[derive(Debug)]
@@ -50,7 +57,6 @@ pub(crate) fn run(home: &Path, arguments: &[&str]) -> Run {
 }
 
 /// Runs `littfs` with these arguments and this on its standard input.
-#[expect(dead_code, reason = "for the tests of put, which need the engine")]
 pub(crate) fn run_with_input(home: &Path, arguments: &[&str], input: &[u8]) -> Run {
     let mut child = littfs(home)
         .args(arguments)
@@ -65,4 +71,37 @@ pub(crate) fn run_with_input(home: &Path, arguments: &[&str], input: &[u8]) -> R
         scope.spawn(move || drop(stdin.write_all(input)));
         Run::new(child.wait_with_output().expect("the program ends"))
     })
+}
+
+/// Polls until something holds; fails with these words when it never does.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether something is mounted on this path, which must be a real one.
+pub(crate) fn is_mounted(mountpoint: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    mounts.lines().any(|line| line.split(' ').nth(4) == mountpoint.to_str())
+}
+
+/// The process that holds the lock of a root, which must be a real path.
+pub(crate) fn daemon_of(root: &Path) -> Option<Pid> {
+    let lock = root.join("littfs.lock");
+    let holds = |process: &Path| {
+        fs::read_dir(process.join("fd")).is_ok_and(|handles| {
+            handles.flatten().any(|handle| fs::read_link(handle.path()).is_ok_and(|to| to == lock))
+        })
+    };
+    let processes = fs::read_dir("/proc").expect("proc").flatten().map(|entry| entry.path());
+    // Not this process: it holds the locks of databases that are open in it.
+    let others = processes.filter_map(|process| {
+        let pid = process.file_name()?.to_str()?.parse::<i32>().ok()?;
+        (pid != Pid::this().as_raw()).then_some((process, pid))
+    });
+    others.into_iter().find(|(process, _)| holds(process)).map(|(_, pid)| Pid::from_raw(pid))
 }
