@@ -98,6 +98,10 @@ pub(crate) struct Counts {
 pub(crate) struct ActiveSegment {
     pub(crate) number: SegmentNumber,
     pub(crate) opened_at_ns: u64,
+    /// When it began to take writes, ns since the epoch; later than its opening for a spare.
+    pub(crate) in_use_since_ns: AtomicU64,
+    /// Whether the segment after this one was asked for.
+    pub(crate) successor_asked: AtomicBool,
     pub(crate) metadata: SegmentMetadata,
     /// Path of `N.metadata`.
     pub(crate) metadata_path: PathBuf,
@@ -175,6 +179,8 @@ impl ActiveSegment {
         Self {
             number: metadata.segment,
             opened_at_ns: metadata.opened_at_ns,
+            in_use_since_ns: AtomicU64::new(metadata.opened_at_ns),
+            successor_asked: AtomicBool::new(false),
             metadata,
             metadata_path,
             keys_path,

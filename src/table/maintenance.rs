@@ -239,6 +239,7 @@ impl Table {
     /// Does what is due now: seals closed segments, drops expired ones, mends the keymap.
     pub(crate) fn upkeep(&self) -> Result<()> {
         let _one_at_a_time = self.upkeep_io.lock();
+        self.make_spare()?;
         self.expire()?;
         while !self.signals.is_stopping() && self.seal_oldest()? {}
         self.mend_keymap()?;

@@ -14,7 +14,7 @@
 //! 3. the gate of the active segment, for reading over each write, for writing to close it.
 //! 4. `folders`: one refresh of folder mentions at a time.
 //! 5. the stripes of the keys concerned, in the order of their index.
-//! 6. the key log's append lock, the memtable's and `unsettled`: leaves.
+//! 6. the key log's append lock, the memtable's, `unsettled` and `spare`: leaves.
 //!
 //! Readers take none but the leaves.
 
@@ -38,6 +38,7 @@ mod room;
 mod seal;
 mod sealed;
 mod settings;
+mod spare;
 mod view;
 mod writer;
 
@@ -99,6 +100,8 @@ pub struct Table {
     /// Locked over a round of upkeep.
     upkeep_io: Mutex<()>,
     change: Mutex<()>,
+    /// The segment after the active one, when it was made already.
+    spare: Mutex<Option<Arc<active::ActiveSegment>>>,
     folders: Mutex<()>,
     stripes: [Mutex<()>; STRIPES],
     /// `None` when the database is open read-only and there is none that can be used.

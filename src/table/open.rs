@@ -108,6 +108,7 @@ impl Table {
             view: ArcSwap::default(),
             upkeep_io: Mutex::default(),
             change: Mutex::default(),
+            spare: Mutex::default(),
             folders: Mutex::default(),
             stripes: [const { Mutex::new(()) }; STRIPES],
             keymap,
@@ -133,6 +134,7 @@ impl Table {
         if self.context.read_only {
             return Ok(());
         }
+        self.discard_spare();
         flushed.and_then(|()| self.mark_all_indexed())
     }
 

@@ -203,9 +203,11 @@ impl Table {
                     tried_again = true;
                     log::warn!("table {}: {error}; writing elsewhere", self.name);
                     self.note_failing_root(active, &error);
+                    self.discard_spare();
                     self.rotate(active);
                 }
                 result => {
+                    self.ask_for_spare(active);
                     if self.is_full(active) {
                         self.rotate(active);
                     }

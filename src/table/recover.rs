@@ -66,6 +66,12 @@ impl Table {
             self.catch_up(&sealed)?;
         }
         let newest_sealed = sealed.keys().next_back().copied().unwrap_or_default();
+        // The newest may be a spare that was not needed yet.
+        if let [.., _, newest] = unsealed.as_slice()
+            && newest.key_count() == 0
+        {
+            *self.spare.lock() = unsealed.pop();
+        }
         // Only the newest segment takes writes; others were being sealed.
         if unsealed.last().is_some_and(|last| last.number > newest_sealed) {
             view.active = unsealed.pop();

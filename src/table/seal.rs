@@ -48,22 +48,7 @@ impl Table {
             return Ok(Arc::clone(active));
         }
         self.check_open()?;
-        let number = SegmentNumber(self.next_segment.load(Ordering::Acquire));
-        let shards = self.shards.load(Ordering::Acquire);
-        let roots = self.place(usize::from(shards), number)?;
-        // Keys and metadata stay in the first root while it takes files.
-        let keys_root = roots.iter().copied().min().unwrap_or(0);
-        let metadata = SegmentMetadata {
-            table_id: self.id,
-            segment: number,
-            shards,
-            salt: self.salt,
-            opened_at_ns: self.context.clock.now_ns(),
-            sealed: None,
-        };
-        // The number is used up even if this fails half-way: files of it may be there.
-        self.next_segment.store(number.0 + 1, Ordering::Release);
-        let active = Arc::new(ActiveSegment::create(&self.dirs, metadata, keys_root, roots)?);
+        let active = self.next_segment()?;
         let changed = View { active: Some(Arc::clone(&active)), ..View::clone(&view) };
         self.view.store(Arc::new(changed));
         // With nothing in the table there was nothing to expire, and upkeep sleeps without an end.
@@ -72,7 +57,7 @@ impl Table {
     }
 
     /// The root of each shard of a new segment.
-    fn place(&self, shards: usize, number: SegmentNumber) -> Result<Vec<usize>> {
+    pub(super) fn place(&self, shards: usize, number: SegmentNumber) -> Result<Vec<usize>> {
         let expected_bytes = self.context.config.segment_bytes_max;
         let roots = self.context.roots.place(shards, number.0, expected_bytes)?;
         Ok(roots.into_iter().map(|root| usize::from(root.0)).collect())
@@ -109,8 +94,10 @@ impl Table {
         let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
         let age_min_ns = u64::try_from(AGE_MIN.as_nanos()).unwrap_or(NEVER_NS);
         let is_used = active.key_count() > 0;
-        (ttl_ns != NEVER_NS && is_used)
-            .then(|| active.opened_at_ns.saturating_add((ttl_ns / TTL_PARTS).max(age_min_ns)))
+        (ttl_ns != NEVER_NS && is_used).then(|| {
+            let since_ns = active.in_use_since_ns.load(Ordering::Acquire);
+            since_ns.saturating_add((ttl_ns / TTL_PARTS).max(age_min_ns))
+        })
     }
 
     /// Closes a segment for writes and hands it to the sealer, unless somebody else just did.

@@ -470,3 +470,34 @@ fn a_segment_that_was_never_finished_is_cleared_away() {
     assert!(refused.contains("7.metadata"), "{refused}");
     assert!(segments.join("7-0.values").exists());
 }
+
+#[test]
+fn the_next_segment_is_made_early_and_is_no_trace_of_use() {
+    let mut fixture = Fixture::new(2);
+    fixture.options.config.segment_keys_max = 100;
+    let (db, table) = fixture.create();
+    for number in 0..60 {
+        table.put(format!("k{number}").as_bytes(), b"x").unwrap();
+    }
+    table.upkeep().unwrap();
+    let second = |path: &PathBuf| name(path).starts_with('2');
+    assert!(fixture.segment_files().iter().any(second), "a spare was made");
+    // A killed process leaves it; the table then goes on in the first segment.
+    db.kill();
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    for number in 60..90 {
+        table.put(format!("k{number}").as_bytes(), b"x").unwrap();
+    }
+    assert_eq!(table.view.load().active.as_ref().unwrap().number, SegmentNumber(1));
+    for number in 90..120 {
+        table.put(format!("k{number}").as_bytes(), b"x").unwrap();
+    }
+    assert_eq!(table.view.load().active.as_ref().unwrap().number, SegmentNumber(2));
+    table.upkeep().unwrap();
+    drop(table);
+    db.close().unwrap();
+    assert!(fixture.segment_files().iter().all(|path| !name(path).starts_with('3')));
+    let db = fixture.open();
+    assert_eq!(keys(&db.table("table").unwrap()).len(), 120);
+}

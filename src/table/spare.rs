@@ -1,0 +1,85 @@
+//! The segment after the active one, made before it is needed.
+//!
+//! Making a segment takes several syncs, and while drives are busy each can take a tenth of a
+//! second. So upkeep makes the next one when the active one is half full, and a writer that finds
+//! the active one full only swaps it in. A spare is a segment like any other, with nothing in it;
+//! it is removed when the table is closed, and found again after a crash.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Table;
+use super::active::ActiveSegment;
+use crate::error::Result;
+use crate::format::location::SegmentNumber;
+use crate::format::segment_metadata::SegmentMetadata;
+
+impl Table {
+    /// Has the next segment made when the active one is half full.
+    pub(super) fn ask_for_spare(&self, active: &ActiveSegment) {
+        let config = &self.context.config;
+        let is_half_full = active.key_count() >= config.segment_keys_max / 2
+            || active.record_bytes.load(Ordering::Relaxed) >= config.segment_bytes_max / 2;
+        if is_half_full && !active.successor_asked.swap(true, Ordering::Relaxed) {
+            self.signals.wake_upkeep();
+        }
+    }
+
+    /// Makes the spare that was asked for.
+    pub(super) fn make_spare(&self) -> Result<()> {
+        let view = self.view.load();
+        let is_asked =
+            view.active.as_ref().is_some_and(|a| a.successor_asked.load(Ordering::Relaxed));
+        if !is_asked || self.spare.lock().is_some() {
+            return Ok(());
+        }
+        let made = self.make_segment()?;
+        // A writer may have been faster and have made one of its own; then this one is next.
+        *self.spare.lock() = Some(made);
+        Ok(())
+    }
+
+    /// The segment that takes writes next: the spare, or one that is made now.
+    pub(super) fn next_segment(&self) -> Result<Arc<ActiveSegment>> {
+        let spare = self.spare.lock().take();
+        match spare {
+            Some(spare) => {
+                spare.in_use_since_ns.store(self.context.clock.now_ns(), Ordering::Release);
+                Ok(spare)
+            }
+            None => self.make_segment(),
+        }
+    }
+
+    fn make_segment(&self) -> Result<Arc<ActiveSegment>> {
+        // The number is used up even if this fails half-way: files of it may be there.
+        let number = SegmentNumber(self.next_segment.fetch_add(1, Ordering::AcqRel));
+        let shards = self.shards.load(Ordering::Acquire);
+        let roots = self.place(usize::from(shards), number)?;
+        // Keys and metadata stay in the first root while it takes files.
+        let keys_root = roots.iter().copied().min().unwrap_or(0);
+        let metadata = SegmentMetadata {
+            table_id: self.id,
+            segment: number,
+            shards,
+            salt: self.salt,
+            opened_at_ns: self.context.clock.now_ns(),
+            sealed: None,
+        };
+        Ok(Arc::new(ActiveSegment::create(&self.dirs, metadata, keys_root, roots)?))
+    }
+
+    /// Removes the spare: the table is being closed, or a drive it is on may have failed.
+    pub(super) fn discard_spare(&self) {
+        let Some(spare) = self.spare.lock().take() else { return };
+        let disk = &self.context.disk;
+        // The metadata first: without it the rest is cleared away when the table is opened.
+        let shards = spare.shards.iter().map(|shard| shard.file().path());
+        let paths = [spare.metadata_path.as_path(), spare.keys_path.as_path()];
+        for path in paths.into_iter().chain(shards) {
+            if let Err(error) = disk.unlink(path) {
+                log::warn!("table {}: an unused file stays: {error}", self.name);
+            }
+        }
+    }
+}
