@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-pub use self::units::{parse_bytes, parse_duration, parse_ttl};
+pub use self::units::{parse_bytes, parse_duration};
 use crate::error::{Error, Result};
 use crate::format::text::{explain, line_at};
+use crate::settings_text::parse_ttl;
 use crate::table::TableSettings;
 
 /// Longer files are refused unread.
@@ -165,7 +166,7 @@ const ENTRIES: &[EntryRule] = &[
         meaning: "time to live of new tables",
         set: |config, value| {
             let text = value.as_str().ok_or_else(String::new)?;
-            config.table_ttl = parse_ttl(text).map_err(str::to_owned)?;
+            config.table_ttl = parse_ttl(text).map_err(|error| error.to_string())?;
             Ok(())
         },
     },

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const NONE: &str = "none";
 const TTL_ALLOWED: &str =
     "use a duration above zero such as \"7d\", \"12h30m\" or \"45s\", or \"none\"";
-const GRACE_ALLOWED: &str = "use a duration such as \"5m\", \"45s\" or \"0s\"";
+const GRACE_ALLOWED: &str = "use a duration such as \"5m\" or \"45s\", or \"0\"";
 const SHARDS_ALLOWED: &str = "use a number from 1 to 255";
 /// Instants are nanoseconds in 64 bits, so durations above some 292 years cannot be counted.
 const DURATION_MAX: Duration = Duration::from_secs(i64::MAX as u64 / 1_000_000_000);
@@ -71,6 +71,10 @@ pub fn duration_text(duration: Duration) -> String {
 }
 
 fn parse(text: &str) -> Option<Duration> {
+    // Without a unit only zero means something; and `setfattr -v 0s` reads the rest as base64.
+    if text.trim() == "0" {
+        return Some(Duration::ZERO);
+    }
     humantime::parse_duration(text.trim()).ok().filter(|duration| *duration <= DURATION_MAX)
 }
 
@@ -92,6 +96,7 @@ mod tests {
         assert_eq!(parse_ttl(" none\n").expect("valid"), None);
         assert_eq!(ttl_text(None), "none");
         assert_eq!(parse_grace("0s").expect("valid"), Duration::ZERO);
+        assert_eq!(parse_grace("0").expect("valid"), Duration::ZERO);
         assert_eq!(duration_text(Duration::ZERO), "0s");
         let odd = Duration::new(90_061, 2_003_004);
         assert_eq!(duration_text(odd), "1d1h1m1s2ms3us4ns");
@@ -100,7 +105,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "0s", "7", "d", "-1d", "7 parsecs", "none7d", "1000000y"] {
+        for text in ["", "0s", "0", "7", "d", "-1d", "7 parsecs", "none7d", "1000000y"] {
             assert!(parse_ttl(text).is_err(), "{text}");
         }
         assert!(parse_grace("none").is_err());

@@ -1,8 +1,8 @@
 //! `littfs ls` and `littfs info`: what there is, how much of it, and where.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
+use littfs::settings_text::{duration_text, ttl_text};
 use littfs::{Db, Table};
 use serde_json::{Value, json};
 
@@ -45,14 +45,6 @@ pub(super) fn info(arguments: &TableArguments) -> Outcome {
     output.finish()?;
     db.close()?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn duration_text(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string().replace(' ', "")
-}
-
-fn ttl_text(ttl: Option<Duration>) -> String {
-    ttl.map_or_else(|| "none".to_owned(), duration_text)
 }
 
 fn table_json(table: &Table) -> littfs::Result<Value> {
@@ -157,17 +149,4 @@ fn database_details(db: &Db) -> littfs::Result<Vec<String>> {
         }
     }
     Ok(lines)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_back() {
-        assert_eq!(ttl_text(None), "none");
-        let text = ttl_text(Some(Duration::from_secs(45_000)));
-        assert_eq!(text, "12h30m");
-        assert_eq!(littfs::config::parse_ttl(&text), Ok(Some(Duration::from_secs(45_000))));
-    }
 }

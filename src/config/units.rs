@@ -50,18 +50,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is not a duration: write for example 45s, 12h30m or 7d"))
 }
 
-/// Parses a time to live: a duration above zero, or "none" for ever.
-pub fn parse_ttl(text: &str) -> Result<Option<Duration>, &'static str> {
-    if text == "none" {
-        return Ok(None);
-    }
-    match parse_duration(text) {
-        Ok(ttl) if !ttl.is_zero() => Ok(Some(ttl)),
-        Ok(_) => Err("a time to live of zero would keep nothing"),
-        Err(_) => Err("this is neither; write for example 45s, 12h30m, 7d or none"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,12 +81,10 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_times_to_live_are_read() {
+    fn durations_are_read() {
         assert_eq!(parse_duration("12h30m"), Ok(Duration::from_secs(45_000)));
-        assert_eq!(parse_ttl("none"), Ok(None));
-        assert_eq!(parse_ttl("7d"), Ok(Some(Duration::from_secs(604_800))));
-        for bad in ["", "0s", "7", "-1d", "None", "d", "99999999999999999999d"] {
-            assert!(parse_ttl(bad).is_err(), "{bad}");
+        for bad in ["", "7", "-1d", "d", "99999999999999999999d"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 }
