@@ -14,8 +14,8 @@ use toml::de::{DeTable, DeValue};
 pub use self::units::{parse_bytes, parse_duration};
 use crate::error::{Error, Result};
 use crate::format::text::{explain, line_at};
-use crate::settings_text::parse_ttl;
-use crate::table::TableSettings;
+use crate::settings::TableSettings;
+use crate::settings::parse_ttl;
 
 /// Longer files are refused unread.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -75,7 +75,7 @@ mod keymap;
 mod names;
 mod roots;
 mod segment;
-pub mod settings_text;
+pub mod settings;
 pub mod table;
 
 pub use crate::db::{Db, OpenOptions, Space};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use littfs::settings_text::{duration_text, ttl_text};
+use littfs::settings::{duration_text, ttl_text};
 use littfs::{Db, Table};
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Errno, Fs, Known, Node, Result, TOP_INO, is_table_folder, table_number};
 use crate::format::attributes::Kind;
-use crate::settings_text::{duration_text, parse_grace, parse_shards, parse_ttl, ttl_text};
+use crate::settings::{duration_text, parse_grace, parse_shards, parse_ttl, ttl_text};
 use crate::table::Table;
 
 /// What setxattr asks for beyond setting.

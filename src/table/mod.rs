@@ -61,8 +61,9 @@ use crate::segment::files::SegmentDirs;
 
 pub use self::iter::{Direction, FolderIter, KeyIter};
 pub use self::reader::ValueReader;
-pub use self::settings::{TableSettings, Usage};
+pub use self::settings::Usage;
 pub use self::writer::Writer;
+pub use crate::settings::TableSettings;
 
 pub(crate) use self::context::Context;
 pub(crate) use self::key::check as check_key;

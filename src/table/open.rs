@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::context::Context;
 use super::sealed::RunFiles;
-use super::settings::{NEVER_NS, TABLE_FILE, TableSettings, duration_ns, write_table_file};
+use super::settings::{NEVER_NS, TABLE_FILE, duration_ns, write_table_file};
 use super::{STRIPES, Table, flush, maintenance};
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
@@ -17,6 +17,7 @@ use crate::format::key_hash::Salt;
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
 use crate::keymap::Keymap;
 use crate::segment::files::{SEGMENTS_DIR, SegmentDirs};
+use crate::settings::TableSettings;
 
 /// Folder of the keymap within a table's folder.
 pub(crate) const KEYMAP_DIR: &str = "keymap";

@@ -4,50 +4,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Table;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
 use crate::keymap::{Keymap, KeymapStats};
+use crate::settings::TableSettings;
 
 /// In `ttl_ns`: values never expire.
 pub(super) const NEVER_NS: u64 = u64::MAX;
 /// Name of the table file in the table's folder of each root.
 pub(super) const TABLE_FILE: &str = "table.metadata";
-
-/// What users set of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableSettings {
-    /// Values expire this long after they were stored; `None`: never.
-    pub ttl: Option<Duration>,
-    /// For this long after the last close or attribute change a file can still be renamed,
-    /// re-attributed or removed.
-    pub grace: Duration,
-    /// Packed shards of new segments, 1..=255.
-    pub shards: u8,
-}
-
-impl Default for TableSettings {
-    /// Never expire, five minutes of grace, eight shards.
-    fn default() -> Self {
-        Self { ttl: None, grace: Duration::from_secs(300), shards: 8 }
-    }
-}
-
-impl TableSettings {
-    /// Refuses settings that make no sense.
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.ttl == Some(Duration::ZERO) {
-            let allowed = "use a duration above zero, or \"none\" for never";
-            return Err(Error::InvalidSetting { setting: "ttl", value: "0s".into(), allowed });
-        }
-        if self.shards == 0 {
-            let allowed = "use 1 to 255";
-            return Err(Error::InvalidSetting { setting: "shards", value: "0".into(), allowed });
-        }
-        Ok(())
-    }
-}
 
 /// What a table holds. Values that have expired count until their segment is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The engine as a whole: tables in scratch folders, with a clock that stands still.
 
+mod budgets;
 mod concurrency;
 mod model;
 

@@ -1,4 +1,5 @@
-//! How durations are written where people set them: extended attributes, the command line, files.
+//! What users set of a table, and how it is written where they set it: extended attributes, the
+//! command line, configuration files.
 //!
 //! Accepted are the forms of the `humantime` crate ("7d", "12h30m", "45s"); "none" means that there
 //! is no limit. Shown is the shortest of these forms, so that what is read can be set again.
@@ -17,6 +18,38 @@ const GRACE_ALLOWED: &str = "use a duration such as \"5m\" or \"45s\", or \"0\""
 const SHARDS_ALLOWED: &str = "use a number from 1 to 255";
 /// Instants are nanoseconds in 64 bits, so durations above some 292 years cannot be counted.
 const DURATION_MAX: Duration = Duration::from_secs(i64::MAX as u64 / 1_000_000_000);
+
+/// What users set of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSettings {
+    /// Values expire this long after they were stored; `None`: never.
+    pub ttl: Option<Duration>,
+    /// For this long after the last close or attribute change a file can still be renamed,
+    /// re-attributed or removed.
+    pub grace: Duration,
+    /// Packed shards of new segments, 1..=255.
+    pub shards: u8,
+}
+
+impl Default for TableSettings {
+    /// Never expire, five minutes of grace, eight shards.
+    fn default() -> Self {
+        Self { ttl: None, grace: Duration::from_secs(300), shards: 8 }
+    }
+}
+
+impl TableSettings {
+    /// Refuses settings that make no sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.ttl == Some(Duration::ZERO) {
+            return Err(invalid("ttl", "0s", TTL_ALLOWED));
+        }
+        if self.shards == 0 {
+            return Err(invalid("shards", "0", SHARDS_ALLOWED));
+        }
+        Ok(())
+    }
+}
 
 /// A time to live: a duration above zero, or None for "none".
 pub fn parse_ttl(text: &str) -> Result<Option<Duration>> {
