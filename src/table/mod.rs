@@ -11,10 +11,11 @@
 //! 0. `upkeep_io`: one round of sealing, expiry and mending at a time.
 //! 1. `settings_io`: the table file, held over its replacement.
 //! 2. `change`: one change of the view at a time. Held over opening a segment, never over sealing.
-//! 3. the gate of the active segment, for reading over each write, for writing to close it.
-//! 4. `folders`: one refresh of folder mentions at a time.
-//! 5. the stripes of the keys concerned, in the order of their index.
-//! 6. the key log's append lock, the memtable's, `unsettled` and `spare`: leaves.
+//! 3. `spare_io`: one segment is made at a time.
+//! 4. the gate of the active segment, for reading over each write, for writing to close it.
+//! 5. `folders`: one refresh of folder mentions at a time.
+//! 6. the stripes of the keys concerned, in the order of their index.
+//! 7. the key log's append lock, the memtable's and `unsettled`: leaves.
 //!
 //! Readers take none but the leaves.
 
@@ -101,8 +102,8 @@ pub struct Table {
     /// Locked over a round of upkeep.
     upkeep_io: Mutex<()>,
     change: Mutex<()>,
-    /// The segment after the active one, when it was made already.
-    spare: Mutex<Option<Arc<active::ActiveSegment>>>,
+    /// The segment after the active one, when it was made already; locked over the making.
+    spare_io: Mutex<Option<Arc<active::ActiveSegment>>>,
     folders: Mutex<()>,
     stripes: [Mutex<()>; STRIPES],
     /// `None` when the database is open read-only and there is none that can be used.

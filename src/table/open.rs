@@ -109,7 +109,7 @@ impl Table {
             view: ArcSwap::default(),
             upkeep_io: Mutex::default(),
             change: Mutex::default(),
-            spare: Mutex::default(),
+            spare_io: Mutex::default(),
             folders: Mutex::default(),
             stripes: [const { Mutex::new(()) }; STRIPES],
             keymap,

@@ -70,7 +70,7 @@ impl Table {
         if let [.., _, newest] = unsealed.as_slice()
             && newest.key_count() == 0
         {
-            *self.spare.lock() = unsealed.pop();
+            *self.spare_io.lock() = unsealed.pop();
         }
         // Only the newest segment takes writes; others were being sealed.
         if unsealed.last().is_some_and(|last| last.number > newest_sealed) {

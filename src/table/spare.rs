@@ -30,19 +30,17 @@ impl Table {
         let view = self.view.load();
         let is_asked =
             view.active.as_ref().is_some_and(|a| a.successor_asked.load(Ordering::Relaxed));
-        if !is_asked || self.spare.lock().is_some() {
-            return Ok(());
+        let mut spare = self.spare_io.lock();
+        if is_asked && spare.is_none() {
+            *spare = Some(self.make_segment()?);
         }
-        let made = self.make_segment()?;
-        // A writer may have been faster and have made one of its own; then this one is next.
-        *self.spare.lock() = Some(made);
         Ok(())
     }
 
     /// The segment that takes writes next: the spare, or one that is made now.
     pub(super) fn next_segment(&self) -> Result<Arc<ActiveSegment>> {
-        let spare = self.spare.lock().take();
-        match spare {
+        let mut spare = self.spare_io.lock();
+        match spare.take() {
             Some(spare) => {
                 spare.in_use_since_ns.store(self.context.clock.now_ns(), Ordering::Release);
                 Ok(spare)
@@ -51,6 +49,7 @@ impl Table {
         }
     }
 
+    /// Called with `spare_io` locked, so that segments take writes in the order of their numbers.
     fn make_segment(&self) -> Result<Arc<ActiveSegment>> {
         // The number is used up even if this fails half-way: files of it may be there.
         let number = SegmentNumber(self.next_segment.fetch_add(1, Ordering::AcqRel));
@@ -71,7 +70,7 @@ impl Table {
 
     /// Removes the spare: the table is being closed, or a drive it is on may have failed.
     pub(super) fn discard_spare(&self) {
-        let Some(spare) = self.spare.lock().take() else { return };
+        let Some(spare) = self.spare_io.lock().take() else { return };
         let disk = &self.context.disk;
         // The metadata first: without it the rest is cleared away when the table is opened.
         let shards = spare.shards.iter().map(|shard| shard.file().path());

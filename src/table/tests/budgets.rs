@@ -17,7 +17,7 @@ fn a_get_is_one_read_of_the_record_and_an_absent_key_none() {
     for number in 0..2000 {
         table.put(format!("k{number}").as_bytes(), &[7; 1024]).unwrap();
     }
-    table.put(b"long", &[8; 300_000]).unwrap();
+    table.put(b"long", &vec![8; 300_000]).unwrap();
     seal_all(&table);
     drop(table);
     db.close().unwrap();

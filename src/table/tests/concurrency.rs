@@ -129,3 +129,27 @@ fn concurrent_flushes_all_return_and_ids_never_repeat() {
     let ids: HashSet<_> = scan.map(|live| live.unwrap().1.id).collect();
     assert_eq!(ids.len(), WRITERS * 20);
 }
+
+#[test]
+fn segments_take_writes_in_the_order_of_their_numbers() {
+    let mut fixture = Fixture::new(1);
+    fixture.options.config.segment_keys_max = 8;
+    let (_db, table) = fixture.create();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let table = &table;
+            scope.spawn(move || {
+                for number in 0..400 {
+                    table.put(format!("{writer}-{number}").as_bytes(), b"x").unwrap();
+                }
+            });
+        }
+    });
+    for writer in 0..WRITERS {
+        let segments = (0..400).map(|number| {
+            let key = format!("{writer}-{number}");
+            table.entry(key.as_bytes()).unwrap().unwrap().location.segment
+        });
+        assert!(segments.is_sorted(), "what came later is in a later segment");
+    }
+}
