@@ -27,7 +27,7 @@ pub struct OpenOptions {
     pub roots: Vec<PathBuf>,
     /// Refuse every change and create nothing.
     pub read_only: bool,
-    /// Open although a root is missing; its values then cannot be read.
+    /// Open although a root is missing: read-only, and without the values on it.
     pub degraded: bool,
     /// Create the database where the roots are empty or missing, and let new roots join.
     pub create: bool,
@@ -77,6 +77,12 @@ impl Db {
             reserve_bytes: options.config.reserve_bytes,
         };
         let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
+        // What is written beside a missing root could not be told from what that root holds when it
+        // comes back: segment numbers would be given twice, marks and keymaps would differ.
+        let is_incomplete = !roots.missing().is_empty();
+        if is_incomplete && !options.read_only {
+            log::warn!("a root is missing, so the database is open read-only");
+        }
         let cache_bytes = usize::try_from(options.config.cache_bytes).unwrap_or(usize::MAX);
         let context = Arc::new(Context {
             disk: options.disk,
@@ -85,7 +91,7 @@ impl Db {
             descriptors: Arc::new(Descriptors::new(options.config.descriptors_max)),
             run_cache: Arc::new(BlockCache::new(cache_bytes)),
             pending_bytes: AtomicU64::new(0),
-            read_only: options.read_only,
+            read_only: options.read_only || is_incomplete,
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
             config: options.config,
         });

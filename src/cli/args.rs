@@ -71,7 +71,7 @@ pub(crate) struct DatabaseArguments {
     /// Read roots and limits from this TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Open although roots are missing; what they hold cannot be read until they are back
+    /// Open read-only although roots are missing; what they hold cannot be read until they are back
     #[arg(long)]
     pub(crate) degraded: bool,
 }

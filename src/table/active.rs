@@ -228,9 +228,10 @@ impl ActiveSegment {
         // There are at most 255 packed shards.
         let shard = u8::try_from(shard).unwrap_or(u8::MAX);
         let location = Location { segment: self.number, shard, offset };
-        record.header.entry(location).map_err(|malformed| {
-            malformed.in_file(self.shards[usize::from(shard)].file().path(), offset)
-        })
+        record
+            .header
+            .entry(location)
+            .map_err(|malformed| malformed.in_file(&self.keys_path, offset))
     }
 
     /// Logs what happened to one name, then shows it.

@@ -172,7 +172,7 @@ impl Table {
         if let Some(unsealed) = view.unsealed().find(|unsealed| unsealed.number == segment)
             && let Some(packed) = usize::try_from(shard).ok().and_then(|i| unsealed.shards.get(i))
         {
-            return Ok(Arc::clone(packed.file()));
+            return packed.file().map(Arc::clone);
         }
         let key = FileKey { table: self.number, segment, file: shard };
         self.context.descriptors.get(key, || self.dirs.open(&values_name(segment, shard)))

@@ -126,6 +126,8 @@ impl Table {
                 Some(number) if found.contains_key(&number) => false,
                 // The metadata comes last when a segment is made, so nothing is in it without.
                 Some(_) if self.is_blank(path)? => true,
+                // It may be on the root that is missing.
+                Some(_) if !self.context.roots.missing().is_empty() => false,
                 Some(number) => {
                     let name = metadata_name(number);
                     return Err(Error::MissingFile { table: self.name.clone(), name });
@@ -211,11 +213,18 @@ impl Table {
         let mut shards = Vec::with_capacity(usize::from(metadata.shards));
         let mut shard_roots = Vec::with_capacity(usize::from(metadata.shards));
         for shard in 0..u32::from(metadata.shards) {
-            let file = Arc::new(open(values_name(number, shard))?);
+            let opened = match open(values_name(number, shard)) {
+                Err(Error::MissingFile { table, name })
+                    if !self.context.roots.missing().is_empty() =>
+                {
+                    PackedShard::absent(&table, name)
+                }
+                other => PackedShard::new(Arc::new(other?))?,
+            };
             let wanted = SegmentFile::Values(number, shard);
             let root = listing.files.iter().find(|(file, ..)| *file == wanted);
             shard_roots.push(root.map_or(0, |(_, root, _)| *root));
-            shards.push(PackedShard::new(file)?);
+            shards.push(opened);
         }
         let plan = replay::plan(&keys, |entry| self.is_whole(entry, &shards))?;
         if !self.context.read_only {
@@ -254,7 +263,9 @@ impl Table {
     /// Whether the record of an entry, and its value, are as they were written.
     fn is_whole(&self, entry: &crate::Entry, shards: &[PackedShard]) -> bool {
         let Some(shard) = shards.get(usize::from(entry.location.shard)) else { return false };
-        replay::is_whole(entry, shard.file(), |dedicated| {
+        // What cannot be looked at is not judged: readers get the error.
+        let Ok(file) = shard.file() else { return true };
+        replay::is_whole(entry, file, |dedicated| {
             self.dirs.open(&values_name(entry.location.segment, dedicated)).map(Arc::new)
         })
     }

@@ -231,7 +231,7 @@ impl Table {
 /// Marks a record dead, so that a rebuild from the shards does not bring it back.
 fn bury(segment: &ActiveSegment, location: Location) -> Result<()> {
     let Some(shard) = segment.shards.get(usize::from(location.shard)) else { return Ok(()) };
-    let record = RecordBytes::read(shard.file(), location.offset, HEADER_BYTES)?;
+    let record = RecordBytes::read(shard.file()?, location.offset, HEADER_BYTES)?;
     let header = RecordHeader { dead: true, ..record.header };
     let mut bytes = Vec::new();
     header.encode(record.key(), &mut bytes);
@@ -244,10 +244,11 @@ fn rewrite(segment: &ActiveSegment, key: &[u8], entry: &Entry) -> Result<()> {
     let Some(shard) = segment.shards.get(usize::from(entry.location.shard)) else {
         return Ok(());
     };
+    let file = shard.file()?;
     let mut start = [0; HEADER_BYTES];
-    shard.file().read_exact_at(&mut start, entry.location.offset)?;
+    file.read_exact_at(&mut start, entry.location.offset)?;
     let header = RecordHeader::rebuilt(&start, key, entry)
-        .map_err(|malformed| malformed.in_file(shard.file().path(), entry.location.offset))?;
+        .map_err(|malformed| malformed.in_file(file.path(), entry.location.offset))?;
     let mut bytes = Vec::new();
     header.encode(key, &mut bytes);
     shard.rewrite(entry.location.offset, &bytes)

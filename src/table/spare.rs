@@ -73,7 +73,8 @@ impl Table {
         let Some(spare) = self.spare_io.lock().take() else { return };
         let disk = &self.context.disk;
         // The metadata first: without it the rest is cleared away when the table is opened.
-        let shards = spare.shards.iter().map(|shard| shard.file().path());
+        let shards =
+            spare.shards.iter().filter_map(|shard| shard.file().ok()).map(|file| file.path());
         let paths = [spare.metadata_path.as_path(), spare.keys_path.as_path()];
         for path in paths.into_iter().chain(shards) {
             if let Err(error) = disk.unlink(path) {

@@ -502,3 +502,50 @@ fn the_next_segment_is_made_early_and_is_no_trace_of_use() {
     let db = fixture.open();
     assert_eq!(keys(&db.table("table").unwrap()).len(), 120);
 }
+
+#[test]
+fn without_a_root_the_rest_is_served_read_only() {
+    for missing in 0..2 {
+        let mut fixture = Fixture::new(2);
+        let (db, table) = fixture.create();
+        for number in 0..100 {
+            table.put(format!("sealed/{number}").as_bytes(), b"1").unwrap();
+        }
+        seal_all(&table);
+        for number in 0..100 {
+            table.put(format!("active/{number}").as_bytes(), b"2").unwrap();
+        }
+        drop(table);
+        db.close().unwrap();
+        let away = fixture.options.roots[missing].with_extension("away");
+        std::fs::rename(&fixture.options.roots[missing], &away).unwrap();
+        let refused = Db::open(fixture.options.clone()).unwrap_err().to_string();
+        assert!(refused.contains("--degraded"), "{refused}");
+        let all = fixture.options.roots.clone();
+        fixture.options.roots.remove(missing);
+        fixture.options.degraded = true;
+        let db = fixture.open();
+        assert!(db.is_read_only() && db.missing_roots().len() == 1);
+        let table = db.table("table").unwrap();
+        assert!(table.put(b"new", b"").is_err());
+        // Where the key files are there, what is on the drives that are left can be read.
+        let read = (0..100).filter(|number| {
+            let key = format!("sealed/{number}");
+            matches!(table.get(key.as_bytes()), Ok(Some(value)) if value == b"1")
+        });
+        let read = read.count();
+        assert!(if missing == 0 { read == 0 } else { (20..80).contains(&read) }, "{read}");
+        drop(table);
+        db.close().unwrap();
+        std::fs::rename(&away, &all[missing]).unwrap();
+        fixture.options.roots = all;
+        fixture.options.degraded = false;
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        for number in 0..100 {
+            let (sealed, active) = (format!("sealed/{number}"), format!("active/{number}"));
+            assert_eq!(table.get(sealed.as_bytes()).unwrap().unwrap(), b"1");
+            assert_eq!(table.get(active.as_bytes()).unwrap().unwrap(), b"2");
+        }
+    }
+}
