@@ -42,6 +42,12 @@ impl KeyLog {
     /// Appends encoded records.
     pub(crate) fn append(&self, records: &[u8]) -> Result<()> {
         let mut length = self.append_io.lock();
+        self.append_at_end(&mut length, records)?;
+        self.dirty.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn append_at_end(&self, length: &mut u64, records: &[u8]) -> Result<()> {
         if let Err(error) = self.file.write_all_at(records, *length) {
             // What was written in part must not stay: nothing could be read behind it. Should the
             // cut fail too, the next append overwrites it at the same place.
@@ -51,13 +57,26 @@ impl KeyLog {
             return Err(error);
         }
         *length += records.len() as u64;
-        self.dirty.store(true, Ordering::Release);
         Ok(())
     }
 
     /// Length in bytes: everything appended before the call is within it.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         *self.append_io.lock()
+    }
+
+    /// Begins a sync: the length whose values are now to be made durable. What is appended from
+    /// here on needs another sync, so the log counts as clean before the values are looked at.
+    pub(crate) fn begin_sync(&self) -> u64 {
+        let length = self.append_io.lock();
+        self.dirty.store(false, Ordering::Release);
+        *length
+    }
+
+    /// A sync that was begun has failed: all of it is still to be done.
+    pub(crate) fn abort_sync(&self) {
+        self.dirty.store(true, Ordering::Release);
     }
 
     /// Whether anything was appended since the last sync.
@@ -65,12 +84,12 @@ impl KeyLog {
         self.dirty.load(Ordering::Acquire)
     }
 
-    /// Notes that the values of the first `log_bytes` are durable, and makes the log durable.
-    pub(crate) fn sync(&self, log_bytes: u64) -> Result<()> {
+    /// Ends a sync: notes that the values of the first `log_bytes` are durable, and makes the log
+    /// durable.
+    pub(crate) fn end_sync(&self, log_bytes: u64) -> Result<()> {
         let mut mark = Vec::new();
         log_record::encode_synced(log_bytes, &mut mark);
-        self.append(&mark)?;
-        self.dirty.store(false, Ordering::Release);
+        self.append_at_end(&mut self.append_io.lock(), &mark)?;
         self.file.sync_data()
     }
 }
@@ -180,6 +199,22 @@ mod tests {
         })
         .unwrap();
         (seen, replayed)
+    }
+
+    #[test]
+    fn what_is_appended_during_a_sync_needs_another_one() {
+        let (_scratch, log) = log_with(1, 8);
+        let log_bytes = log.begin_sync();
+        assert!(!log.is_dirty());
+        log.append(&[]).unwrap();
+        log.end_sync(log_bytes).unwrap();
+        assert!(log.is_dirty(), "its value may have missed the sync of the shards");
+        let log_bytes = log.begin_sync();
+        log.end_sync(log_bytes).unwrap();
+        assert!(!log.is_dirty(), "the mark itself needs none");
+        log.begin_sync();
+        log.abort_sync();
+        assert!(log.is_dirty());
     }
 
     #[test]

@@ -352,10 +352,11 @@ impl ActiveSegment {
         if !self.log.is_dirty() {
             return Ok(());
         }
-        let log_bytes = self.log.bytes();
+        let log_bytes = self.log.begin_sync();
         self.synced_bytes.store(self.record_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.sync_values(dirs)?;
-        self.log.sync(log_bytes)
+        self.sync_values(dirs)
+            .and_then(|()| self.log.end_sync(log_bytes))
+            .inspect_err(|_| self.log.abort_sync())
     }
 
     /// Makes all values, and the names of dedicated shards, durable.
