@@ -4,6 +4,9 @@
 //! second. So upkeep makes the next one when the active one is half full, and a writer that finds
 //! the active one full only swaps it in. A spare is a segment like any other, with nothing in it;
 //! it is removed when the table is closed, and found again after a crash.
+//!
+//! Numbers are handed out and segments made under one lock: of two segments the one with the
+//! higher number takes writes later, on which supersession, expiry and the keymap's mark rely.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,7 +52,7 @@ impl Table {
         }
     }
 
-    /// Called with `spare_io` locked, so that segments take writes in the order of their numbers.
+    /// Called with `spare_io` locked.
     fn make_segment(&self) -> Result<Arc<ActiveSegment>> {
         // The number is used up even if this fails half-way: files of it may be there.
         let number = SegmentNumber(self.next_segment.fetch_add(1, Ordering::AcqRel));
@@ -72,11 +75,16 @@ impl Table {
     pub(super) fn discard_spare(&self) {
         let Some(spare) = self.spare_io.lock().take() else { return };
         let disk = &self.context.disk;
-        // The metadata first: without it the rest is cleared away when the table is opened.
-        let shards =
-            spare.shards.iter().filter_map(|shard| shard.file().ok()).map(|file| file.path());
-        let paths = [spare.metadata_path.as_path(), spare.keys_path.as_path()];
-        for path in paths.into_iter().chain(shards) {
+        // The metadata first, durably: without it the rest is cleared away when the table is
+        // opened, with it the rest is required.
+        let metadata = &spare.metadata_path;
+        if let Err(error) = disk.unlink(metadata).and_then(|()| disk.sync_parent(metadata)) {
+            log::warn!("table {}: an unused segment stays: {error}", self.name);
+            return;
+        }
+        let shards = spare.shards.iter().filter_map(|shard| shard.file().ok());
+        let shards = shards.map(|file| file.path());
+        for path in std::iter::once(spare.keys_path.as_path()).chain(shards) {
             if let Err(error) = disk.unlink(path) {
                 log::warn!("table {}: an unused file stays: {error}", self.name);
             }
