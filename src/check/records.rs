@@ -248,6 +248,8 @@ impl Session<'_> {
         let opened;
         let source = if header.dedicated != 0 {
             opened = open_dedicated(facts, records.number, &header)?;
+            let longer = longer_than(&opened, &header)?;
+            longer.into_iter().for_each(|note| self.add(note));
             self.report.counts.files += 1;
             Source::File(&opened, 0)
         } else if is_here {
@@ -310,7 +312,7 @@ fn open_shard(
     })
 }
 
-/// Opens a dedicated shard, which holds the value and nothing else.
+/// Opens a dedicated shard, which holds the value from its start on.
 fn open_dedicated(
     facts: &TableFacts,
     number: SegmentNumber,
@@ -318,11 +320,19 @@ fn open_dedicated(
 ) -> Result<DiskFile, Box<Finding>> {
     let file = open_shard(facts, number, header.dedicated)?;
     let found = file.len().map_err(|error| Finding::of_error(&error, file.path()))?;
-    if found != header.value_bytes {
+    if found < header.value_bytes {
         let what = format!("it has {found} bytes, {} expected", header.value_bytes);
-        return Err(Finding::damage(file.path(), what).at(found.min(header.value_bytes)).into());
+        return Err(Finding::damage(file.path(), what).at(found).into());
     }
     Ok(file)
+}
+
+/// A dedicated shard is longer than its value when the writer went on: it stored the rest under
+/// another record, or a crash came first. Nobody reads those bytes through this record.
+fn longer_than(file: &DiskFile, header: &RecordHeader) -> Result<Option<Finding>, Box<Finding>> {
+    let found = file.len().map_err(|error| Finding::of_error(&error, file.path()))?;
+    let what = format!("it has {found} bytes, of which this value is {}", header.value_bytes);
+    Ok((found > header.value_bytes).then(|| Finding::note(file.path(), what)))
 }
 
 /// What of a header is not as the entry says, and where in the record.

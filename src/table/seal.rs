@@ -172,7 +172,9 @@ impl Table {
     }
 
     fn poison_unless_full(&self, error: &Error) {
-        if !error.is_no_space() {
+        // A sync is never tried again, whatever it failed for.
+        let is_sync = matches!(error, Error::Io { action: "sync", .. });
+        if is_sync || !error.is_no_space() {
             self.poison(error);
         }
     }

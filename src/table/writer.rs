@@ -4,7 +4,8 @@
 //! much, they move to a file of their own and stream from then on; when the value is stored that
 //! file becomes a dedicated shard of the active segment by a rename. Storing may be repeated: what
 //! this writer stored before is then superseded, so that a file can be closed through one
-//! descriptor and go on growing through another.
+//! descriptor and go on growing through another. Bytes that were stored stay as they are until
+//! then: a file of its own only grows behind them, and is copied before they are written over.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use crate::segment::files::{spill_name, values_name};
 /// Shorter values stay in memory even when all pending values together hold too much: a file would
 /// cost more.
 const SPILL_BYTES_MIN: u64 = 4096;
+/// Read and written at a time when a value is copied.
+const COPY_BYTES: usize = 1 << 20;
 
 /// A value being written.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ struct SpillFile {
     checksums: BlockChecksums,
     /// The segment and number it has as a dedicated shard, once stored.
     dedicated: Option<(SegmentNumber, u32)>,
+    /// What was stored refers to so many bytes from the start on: they change no more.
+    stored_bytes: u64,
 }
 
 impl Table {
@@ -155,6 +160,9 @@ impl Writer {
                 }
             }
             Content::File(spill) => {
+                if offset < spill.stored_bytes {
+                    spill.go_on_in_copy(&self.table, self.id)?;
+                }
                 let length = bytes.len() as u64;
                 if length > spill.room {
                     spill.room = self.table.room_to_grow(spill.root)?.max(length);
@@ -184,6 +192,9 @@ impl Writer {
                 }
             }
             Content::File(spill) => {
+                if length < spill.stored_bytes {
+                    spill.go_on_in_copy(&self.table, self.id)?;
+                }
                 spill.file.set_len(length)?;
                 spill.checksums.truncate(length);
                 spill.bytes = length;
@@ -249,6 +260,7 @@ impl Writer {
             room: 0,
             checksums: BlockChecksums::default(),
             dedicated: None,
+            stored_bytes: 0,
         };
         let written = spill.file.write_all_at(content, 0);
         spill.checksums.write(0, content);
@@ -291,6 +303,7 @@ impl Writer {
             return Ok(entry);
         }
         let table = Arc::clone(&self.table);
+        let id = self.id;
         let entry = match &mut self.content {
             Content::Memory(content) => {
                 table.ensure_room()?;
@@ -328,9 +341,11 @@ impl Writer {
                     checksums: &checksums,
                     dedicated: 0,
                 };
-                table.store_draft(key, &mut draft, self.parents, |active| {
-                    spill.move_into(&table, active)
-                })?
+                let entry = table.store_draft(key, &mut draft, self.parents, |active| {
+                    spill.move_into(&table, active, id)
+                })?;
+                spill.stored_bytes = spill.bytes;
+                entry
             }
         };
         self.is_dirty = false;
@@ -341,25 +356,72 @@ impl Writer {
 
 impl SpillFile {
     /// Makes the file a dedicated shard of the active segment, and returns its number.
-    fn move_into(&mut self, table: &Table, active: &ActiveSegment) -> Result<u32> {
+    fn move_into(&mut self, table: &Table, active: &ActiveSegment, id: ValueId) -> Result<u32> {
         if let Some((segment, number)) = self.dedicated
             && segment == active.number
         {
             active.note_dedicated(Arc::clone(&self.file));
             return Ok(number);
         }
+        let disk = &table.context.disk;
         let number = active.reserve_dedicated();
-        let target = self.path.with_file_name(values_name(active.number, number));
-        match self.dedicated {
-            None => table.context.disk.rename(&self.path, &target)?,
+        let target = |path: &Path| path.with_file_name(values_name(active.number, number));
+        if self.dedicated.is_some() {
             // What was stored before is in an earlier segment, which keeps its name for the file.
-            Some(_) => table.context.disk.hard_link(&self.path, &target)?,
+            match disk.hard_link(&self.path, &target(&self.path)) {
+                // That segment has expired and took the last name of the file with it.
+                Err(error) if is_not_found(&error) => self.go_on_in_copy(table, id)?,
+                linked => linked?,
+            }
+        }
+        let target = target(&self.path);
+        if self.dedicated.is_none() {
+            disk.rename(&self.path, &target)?;
         }
         self.path = target;
         self.dedicated = Some((active.number, number));
         active.note_dedicated(Arc::clone(&self.file));
         Ok(number)
     }
+
+    /// Leaves the file to what was stored and goes on in a copy of it: a crash before the value is
+    /// stored again must find what was stored as it was, and so must whoever reads it.
+    fn go_on_in_copy(&mut self, table: &Table, id: ValueId) -> Result<()> {
+        let root = table.choose_root(self.bytes)?;
+        let dir = table.dirs.dir(root).map(Path::to_path_buf).unwrap_or_default();
+        let path = dir.join(spill_name(id.0));
+        let disk = &table.context.disk;
+        let file = disk.create_new(&path)?;
+        if let Err(error) = copy_bytes(&self.file, &file, self.bytes) {
+            if let Err(error) = disk.unlink(&path) {
+                log::warn!("{error}");
+            }
+            return Err(error);
+        }
+        self.file = Arc::new(file);
+        self.path = path;
+        self.root = root;
+        self.room = 0;
+        self.dedicated = None;
+        self.stored_bytes = 0;
+        Ok(())
+    }
+}
+
+fn copy_bytes(from: &DiskFile, to: &DiskFile, length: u64) -> Result<()> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = 0;
+    while at < length {
+        let wanted = usize::try_from(length - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+        from.read_exact_at(&mut buffer[..wanted], at)?;
+        to.write_all_at(&buffer[..wanted], at)?;
+        at += wanted as u64;
+    }
+    Ok(())
+}
+
+fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 impl Table {

@@ -549,3 +549,61 @@ fn without_a_root_the_rest_is_served_read_only() {
         }
     }
 }
+
+#[test]
+fn what_was_stored_survives_a_kill_while_its_writer_writes_over_it() {
+    const BYTES: usize = 5 << 20;
+    let fixture = Fixture::new(2);
+    let (db, table) = fixture.create();
+    let attributes = table.default_attributes(Kind::File);
+    let stored = vec![7; BYTES];
+    let mut writers = Vec::new();
+    for key in [&b"over"[..], b"cut", b"grown", b"synced", b"again"] {
+        let mut writer = table.writer().unwrap();
+        writer.write_at(0, &stored).unwrap();
+        writer.store(key, attributes).unwrap();
+        if key == b"synced" {
+            table.flush().unwrap();
+        }
+        match key {
+            b"cut" => writer.truncate(100).unwrap(),
+            b"grown" => writer.write_at(stored.len() as u64, b"more").unwrap(),
+            _ => writer.write_at(5, b"other").unwrap(),
+        }
+        writers.push(writer);
+    }
+    let mut again = writers.pop().unwrap();
+    again.store(b"again", attributes).unwrap();
+    let mut over = stored.clone();
+    over[5..10].copy_from_slice(b"other");
+    let check = |table: &Table| {
+        for key in [&b"over"[..], b"cut", b"grown", b"synced"] {
+            assert!(table.get(key).unwrap().as_ref() == Some(&stored), "{key:?}");
+        }
+        assert!(table.get(b"again").unwrap().as_ref() == Some(&over));
+    };
+    check(&table);
+    db.kill();
+    drop((writers, again, table, db));
+    check(&fixture.open().table("table").unwrap());
+}
+
+#[test]
+fn a_writer_goes_on_after_what_it_stored_has_expired() {
+    let fixture = Fixture::new(1);
+    let (_db, table) = fixture.create();
+    table.set_ttl(Some(Duration::from_secs(3600))).unwrap();
+    let attributes = table.default_attributes(Kind::File);
+    let mut writer = table.writer().unwrap();
+    let mut expected = vec![7; 5 << 20];
+    writer.write_at(0, &expected).unwrap();
+    writer.store(b"long", attributes).unwrap();
+    seal_all(&table);
+    fixture.options.clock.set(1_002 * HOUR_NS);
+    table.upkeep().unwrap();
+    assert!(!fixture.segment_files().iter().any(|path| name(path).starts_with("1-")));
+    writer.write_at(expected.len() as u64, b"end").unwrap();
+    expected.extend_from_slice(b"end");
+    writer.store(b"long", attributes).unwrap();
+    assert!(table.get(b"long").unwrap().unwrap() == expected);
+}
