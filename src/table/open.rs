@@ -130,13 +130,25 @@ impl Table {
 
     /// Ends all use of the table: what was stored is durable, the keymap is marked complete.
     pub(crate) fn close(&self) -> Result<()> {
-        let flushed = if self.poisoned().is_some() { Ok(()) } else { self.flush() };
         self.is_closed.store(true, Ordering::Release);
         if self.context.read_only {
             return Ok(());
         }
+        // Afterwards the roots are given back: nobody may still seal or write, and what was
+        // written until now is to be flushed.
+        let _upkeep = self.upkeep_io.lock();
+        self.wait_for_writes();
+        let flushed = if self.poisoned().is_some() { Ok(()) } else { self.flush() };
         self.discard_spare();
         flushed.and_then(|()| self.mark_all_indexed())
+    }
+
+    /// Returns when every write has ended that found the table open.
+    fn wait_for_writes(&self) {
+        let _change = self.change.lock();
+        if let Some(active) = &self.view.load().active {
+            drop(active.gate.write());
+        }
     }
 
     /// Ends all use of the table without keeping what it holds.

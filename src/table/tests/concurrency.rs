@@ -153,3 +153,36 @@ fn segments_take_writes_in_the_order_of_their_numbers() {
         assert!(segments.is_sorted(), "what came later is in a later segment");
     }
 }
+
+#[test]
+fn what_is_put_while_the_database_is_closed_is_refused_or_kept() {
+    let mut fixture = Fixture::new(1);
+    fixture.options.config.segment_keys_max = 50;
+    let (db, table) = fixture.create();
+    let mut db = Some((db, table));
+    for round in 0..10 {
+        let (open, table) = db.take().unwrap();
+        let acknowledged: Vec<u64> = std::thread::scope(|scope| {
+            let start = |writer: usize| {
+                let table = &table;
+                scope.spawn(move || {
+                    let key = |number| format!("{round}/{writer}-{number}");
+                    let put = |number: &u64| table.put(key(*number).as_bytes(), b"x").is_ok();
+                    (0..).take_while(put).count() as u64
+                })
+            };
+            let writers: Vec<_> = (0..WRITERS).map(start).collect();
+            std::thread::sleep(Duration::from_millis(10));
+            open.close().unwrap();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        let open = fixture.open();
+        let table = open.table("table").unwrap();
+        for (writer, count) in acknowledged.into_iter().enumerate() {
+            for number in 0..count {
+                assert!(table.exists(format!("{round}/{writer}-{number}").as_bytes()).unwrap());
+            }
+        }
+        db = Some((open, table));
+    }
+}
