@@ -146,8 +146,19 @@ impl Db {
             settings,
             attributes,
         };
-        Table::create(context, name, &new)?;
-        let table = Table::open(context, name)?;
+        let mut is_free = true;
+        for root in context.roots.paths() {
+            is_free &= !context.disk.exists(&root.join(name))?;
+        }
+        let made = Table::create(context, name, &new).and_then(|()| Table::open(context, name));
+        let table = made.inspect_err(|_| {
+            // Half a table would be in the way of the next open, on a full drive for example. But
+            // what was there before is not ours to remove.
+            let id = format!("{:032x}", u128::from_be_bytes(new.id));
+            if is_free && let Err(error) = remove_table_dirs(context, name, &id) {
+                log::warn!("the table {name}, which could not be made, cannot be removed: {error}");
+            }
+        })?;
         self.show(&mut tables, Arc::clone(&table))?;
         Ok(table)
     }
@@ -321,8 +332,8 @@ impl Drop for Inner {
     }
 }
 
-/// Table names: `[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}`.
-fn check_table_name(name: &str) -> Result<()> {
+/// Refuses what cannot be the name of a table, which is `[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}`.
+pub fn check_table_name(name: &str) -> Result<()> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let is_good =
         (1..=128).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('.');

@@ -78,7 +78,7 @@ mod segment;
 pub mod settings;
 pub mod table;
 
-pub use crate::db::{Db, OpenOptions, Space};
+pub use crate::db::{Db, OpenOptions, Space, check_table_name};
 pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};
 pub use crate::format::entry::Entry;
@@ -87,4 +87,5 @@ pub use crate::keymap::KeymapStats;
 pub use crate::roots::{LOCK_FILE_NAME, LOG_FILE_NAME};
 pub use crate::table::{
     Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,
+    check_file_key,
 };

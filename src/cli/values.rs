@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use littfs::config::Config;
-use littfs::{Attributes, Db, Error, Kind, Table};
+use littfs::{Attributes, Db, Error, Kind, Table, check_file_key, check_table_name};
 
 use super::args::{GetArguments, PutArguments};
 use super::database::{Access, open};
@@ -21,7 +21,9 @@ const FOLDER_MODE: u32 = 0o755;
 
 /// Runs `littfs put`.
 pub(super) fn put(arguments: &PutArguments) -> Outcome {
-    // The source first: a mistyped file name must not leave a new table behind.
+    // What was typed first: a mistyped name must not leave a new table or database behind.
+    check_table_name(&arguments.table)?;
+    check_file_key(arguments.key.as_bytes())?;
     let mut source: Box<dyn Read> = match &arguments.file {
         Some(file) if file != Path::new("-") => Box::new(open_source(file)?),
         _ => Box::new(io::stdin().lock()),

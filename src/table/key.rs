@@ -10,7 +10,7 @@ use crate::format::record::KEY_BYTES_MAX;
 pub(crate) const COMPONENT_BYTES_MAX: usize = 255;
 
 /// Refuses what cannot be the key of a file.
-pub(crate) fn check_file(key: &[u8]) -> Result<()> {
+pub fn check_file(key: &[u8]) -> Result<()> {
     if key.last() == Some(&b'/') {
         return Err(Error::IsFolder { key: printable(key) });
     }

@@ -61,6 +61,7 @@ use crate::roots::RootIndex;
 use crate::segment::files::SegmentDirs;
 
 pub use self::iter::{Direction, FolderIter, KeyIter};
+pub use self::key::check_file as check_file_key;
 pub use self::reader::ValueReader;
 pub use self::settings::Usage;
 pub use self::writer::Writer;

@@ -132,10 +132,16 @@ fn umount_of_what_is_not_mounted_is_refused() {
 }
 
 #[test]
-fn put_looks_at_its_source_before_it_makes_anything() {
+fn put_looks_at_what_was_typed_before_it_makes_anything() {
     let home = home();
     run(home.path(), &["put", "t", "k", "missing"])
         .is_refused(&["cannot read missing: No such file"]);
     run(home.path(), &["put", "t", "k", "."]).is_refused(&[". is a directory"]);
+    run(home.path(), &["put", "a b", "k"]).is_refused(&["invalid table name \"a b\"", "letters"]);
+    for (key, part) in
+        [("", "it is empty"), ("a/../b", "\"..\""), ("a//b", "empty"), ("a/", "folder")]
+    {
+        run(home.path(), &["put", "t", key]).is_refused(&[part]);
+    }
     assert!(!home.path().join(".local").exists(), "nothing was created");
 }
