@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -82,6 +83,13 @@ fn check_fuse(mountpoint: &Path, allow_other: bool) -> Result<()> {
         };
         return Err(refused(mountpoint, reason));
     }
+    let device = fs::metadata(DEVICE).map_err(|error| refused(mountpoint, error.to_string()))?;
+    if !is_fuse_device(&device) {
+        let reason = format!(
+            "{DEVICE} is not the FUSE device, which `mknod {DEVICE} c 10 229` makes; in a container, give it the device of the host"
+        );
+        return Err(refused(mountpoint, reason));
+    }
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
@@ -98,6 +106,14 @@ fn check_fuse(mountpoint: &Path, allow_other: bool) -> Result<()> {
         return Err(refused(mountpoint, reason));
     }
     Ok(())
+}
+
+/// Linux gives FUSE the same device number everywhere (`FUSE_MINOR`, a misc device).
+fn is_fuse_device(device: &fs::Metadata) -> bool {
+    let number = device.rdev();
+    device.file_type().is_char_device()
+        && nix::sys::stat::major(number) == 10
+        && nix::sys::stat::minor(number) == 229
 }
 
 fn others_are_allowed(fuse_conf: &str) -> bool {
@@ -196,6 +212,13 @@ mod tests {
         assert!(reason(&file).contains("not a directory"));
         assert!(reason(folder.path()).contains("not empty"));
         assert!(reason(Path::new("/proc")).contains("mounted there already"));
+    }
+
+    #[test]
+    fn another_device_is_not_taken_for_fuse() {
+        for other in ["/dev/null", "/", "/proc/self/exe"] {
+            assert!(!is_fuse_device(&fs::metadata(other).expect("metadata")), "{other}");
+        }
     }
 
     #[test]
