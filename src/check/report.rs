@@ -86,7 +86,12 @@ impl Finding {
             Error::Io { action, path, source } => {
                 Self::damage(path, format!("cannot {action} it: {source}"))
             }
-            Error::FutureVersion { path, .. } => Self::damage(path, error.to_string()),
+            Error::FutureVersion { path, found, supported } => Self::damage(
+                path,
+                format!(
+                    "format version {found}, but this littfs reads only up to version {supported}; use a newer littfs"
+                ),
+            ),
             Error::DuplicateFile { second, .. } => Self::damage(second, error.to_string()),
             other => Self::damage(file, other.to_string()),
         }

@@ -223,8 +223,8 @@ Measures how fast this machine stores and reads values, in a scratch database th
 afterwards. What the file system itself can do is measured beside it, in turns, so that the ratio \
 means something on any machine:
 
-  puts        two pwrites for each value (its bytes, and 100 bytes to another file), then one \
-fdatasync of both files
+  puts        two pwrites for each value (its bytes, and 100 bytes to another file),
+              then one fdatasync of both files
   gets        one pread of the value's length at a random place in the page cache
   large puts  pwrites of the same bytes one behind the other, then one fdatasync
 

@@ -74,17 +74,17 @@ fn describe(finding: &Finding) -> String {
 
 fn summary(report: &Report) -> String {
     let counts = &report.counts;
-    let checked = format!(
-        "{} tables, {} segments, {} values, {} checked",
-        counts.tables,
-        counts.segments,
-        counts.values,
-        human_bytes(counts.bytes)
-    );
     let plural = |count: u64, word: &str| match count {
         1 => format!("1 {word}"),
         _ => format!("{count} {word}s"),
     };
+    let checked = format!(
+        "{}, {}, {}, {} checked",
+        plural(counts.tables, "table"),
+        plural(counts.segments, "segment"),
+        plural(counts.values, "value"),
+        human_bytes(counts.bytes)
+    );
     let found = match (report.damage, report.notes) {
         (0, 0) => "all good".to_owned(),
         (0, notes) => format!("all good, {}", plural(notes, "note")),

@@ -144,10 +144,10 @@ impl Fs {
         };
         let failed = if left { self.store(file, state).err() } else { None };
         if let Some(errno) = failed {
-            let lost = if state.stored.is_some() { "the end of" } else { "" };
+            let lost = if state.stored.is_some() { "the end of " } else { "" };
             let shown = String::from_utf8_lossy(&key);
             let table = file.table().name();
-            log::error!("could not store {lost} {shown:?} of table {table:?} ({errno:?})");
+            log::error!("could not store {lost}{shown:?} of table {table:?} ({errno:?})");
         }
         let name = state.name.take();
         if let Some(stored) = state.stored {
