@@ -248,8 +248,9 @@ impl Session<'_> {
         let opened;
         let source = if header.dedicated != 0 {
             opened = open_dedicated(facts, records.number, &header)?;
-            let longer = longer_than(&opened, &header)?;
-            longer.into_iter().for_each(|note| self.add(note));
+            if let Some(note) = longer_than(&opened, &header)? {
+                self.add(note);
+            }
             self.report.counts.files += 1;
             Source::File(&opened, 0)
         } else if is_here {

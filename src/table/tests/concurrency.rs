@@ -168,11 +168,14 @@ fn what_is_put_while_the_database_is_closed_is_refused_or_kept() {
                 scope.spawn(move || {
                     let key = |number| format!("{round}/{writer}-{number}");
                     let put = |number: &u64| table.put(key(*number).as_bytes(), b"x").is_ok();
-                    (0..).take_while(put).count() as u64
+                    (0..u64::MAX).take_while(put).count() as u64
                 })
             };
             let writers: Vec<_> = (0..WRITERS).map(start).collect();
-            std::thread::sleep(Duration::from_millis(10));
+            let before = table.usage().keys;
+            while table.usage().keys < before + 100 {
+                std::thread::yield_now();
+            }
             open.close().unwrap();
             writers.into_iter().map(|writer| writer.join().unwrap()).collect()
         });

@@ -1,0 +1,235 @@
+//! What is there after a kill, with files missing or damaged, or opened with less than all of it.
+
+use super::*;
+
+#[test]
+fn a_kill_loses_nothing_that_was_put() {
+    let fixture = Fixture::new(2);
+    let (db, table) = fixture.create();
+    for number in 0..100 {
+        table.put(format!("k{number}").as_bytes(), &[number; 1000]).unwrap();
+    }
+    let mut writer = table.writer().unwrap();
+    let large: Vec<u8> = (0..9_000_000_u32).map(|index| (index / 3) as u8).collect();
+    writer.write_at(0, &large).unwrap();
+    writer.store(b"large", table.default_attributes(Kind::File)).unwrap();
+    std::mem::forget(writer);
+    db.kill();
+    let again = fixture.open();
+    let reopened = again.table("table").unwrap();
+    for number in 0..100 {
+        let value = reopened.get(format!("k{number}").as_bytes()).unwrap();
+        assert_eq!(value, Some(vec![number; 1000]));
+    }
+    assert_eq!(reopened.get(b"large").unwrap(), Some(large.clone()));
+    assert_eq!(
+        reopened.get_range(b"large", 5_000_001, 100).unwrap().unwrap(),
+        large[5_000_001..5_000_101]
+    );
+    reopened.put(b"k0", b"again").unwrap_err();
+    reopened.put(b"new", b"value").unwrap();
+}
+
+#[test]
+fn a_crash_while_a_table_is_dropped_brings_nothing_back() {
+    let fixture = Fixture::new(2);
+    let (db, table) = fixture.create();
+    table.put(b"a", b"1").unwrap();
+    let dropped = format!(".dropped-{}", table.id_hex());
+    drop(table);
+    db.close().unwrap();
+    let root = &fixture.options.roots[0];
+    std::fs::rename(root.join("table"), root.join(&dropped)).unwrap();
+    let db = fixture.open();
+    assert!(db.tables().is_empty());
+    for root in &fixture.options.roots {
+        assert!(!root.join("table").exists() && !root.join(&dropped).exists());
+    }
+}
+
+#[test]
+fn read_only_sees_everything_and_writes_nothing() {
+    let mut fixture = Fixture::new(2);
+    let (db, table) = fixture.create();
+    table.put(b"d/sealed", b"1").unwrap();
+    seal_all(&table);
+    table.put(b"d/active", b"2").unwrap();
+    db.kill();
+    std::fs::remove_dir_all(fixture.options.roots[0].join("table/keymap")).unwrap();
+    let before = fixture.segment_files();
+    fixture.options.read_only = true;
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(table.get(b"d/sealed").unwrap().unwrap(), b"1");
+    assert_eq!(table.get(b"d/active").unwrap().unwrap(), b"2");
+    assert_eq!(keys(&table), ["d/", "d/active", "d/sealed"]);
+    assert!(matches!(table.put(b"x", b""), Err(Error::ReadOnly)));
+    assert!(matches!(table.set_ttl(None), Err(Error::ReadOnly)));
+    db.close().unwrap();
+    assert_eq!(fixture.segment_files(), before);
+    assert!(!fixture.options.roots[0].join("table/keymap").exists());
+}
+
+#[test]
+fn damaged_segment_metadata_costs_nothing() {
+    for seal_first in [false, true] {
+        let fixture = Fixture::new(1);
+        let (db, table) = fixture.create();
+        table.put(b"d/k", b"value").unwrap();
+        if seal_first {
+            seal_all(&table);
+        }
+        drop(table);
+        db.close().unwrap();
+        let path = fixture.options.roots[0].join("table/segments/1.metadata");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        assert_eq!(table.get(b"d/k").unwrap().unwrap(), b"value");
+        assert_eq!(keys(&table), ["d/", "d/k"]);
+        assert_eq!(table.usage().keys, 1);
+    }
+}
+
+#[test]
+fn a_segment_that_was_never_finished_is_cleared_away() {
+    let fixture = Fixture::new(2);
+    let (db, table) = fixture.create();
+    table.put(b"k", b"value").unwrap();
+    drop(table);
+    db.close().unwrap();
+    // As a crash or a full drive leaves it: some files, nothing in them, no metadata.
+    let segments = fixture.options.roots[1].join("table/segments");
+    for unfinished in ["2-0.values", "2-3.values", "0-1.values", "2.keys", "spill-9.tmp"] {
+        std::fs::write(segments.join(unfinished), b"").unwrap();
+    }
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert!(fixture.segment_files().iter().all(|path| name(path).starts_with('1')));
+    table.put(b"l", b"value").unwrap();
+    drop(table);
+    db.close().unwrap();
+    // But what holds something is never taken for a leftover.
+    std::fs::write(segments.join("7-0.values"), [1; 100]).unwrap();
+    let refused = Db::open(fixture.options.clone()).unwrap_err().to_string();
+    assert!(refused.contains("7.metadata"), "{refused}");
+    assert!(segments.join("7-0.values").exists());
+}
+
+#[test]
+fn the_next_segment_is_made_early_and_is_no_trace_of_use() {
+    let mut fixture = Fixture::new(2);
+    fixture.options.config.segment_keys_max = 100;
+    let (db, table) = fixture.create();
+    for number in 0..60 {
+        table.put(format!("k{number}").as_bytes(), b"x").unwrap();
+    }
+    table.upkeep().unwrap();
+    let second = |path: &PathBuf| name(path).starts_with('2');
+    assert!(fixture.segment_files().iter().any(second), "a spare was made");
+    // A killed process leaves it; the table then goes on in the first segment.
+    db.kill();
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    for number in 60..90 {
+        table.put(format!("k{number}").as_bytes(), b"x").unwrap();
+    }
+    assert_eq!(table.view.load().active.as_ref().unwrap().number, SegmentNumber(1));
+    for number in 90..120 {
+        table.put(format!("k{number}").as_bytes(), b"x").unwrap();
+    }
+    assert_eq!(table.view.load().active.as_ref().unwrap().number, SegmentNumber(2));
+    table.upkeep().unwrap();
+    drop(table);
+    db.close().unwrap();
+    assert!(fixture.segment_files().iter().all(|path| !name(path).starts_with('3')));
+    let db = fixture.open();
+    assert_eq!(keys(&db.table("table").unwrap()).len(), 120);
+}
+
+#[test]
+fn without_a_root_the_rest_is_served_read_only() {
+    for missing in 0..2 {
+        let mut fixture = Fixture::new(2);
+        let (db, table) = fixture.create();
+        for number in 0..100 {
+            table.put(format!("sealed/{number}").as_bytes(), b"1").unwrap();
+        }
+        seal_all(&table);
+        for number in 0..100 {
+            table.put(format!("active/{number}").as_bytes(), b"2").unwrap();
+        }
+        drop(table);
+        db.close().unwrap();
+        let away = fixture.options.roots[missing].with_extension("away");
+        std::fs::rename(&fixture.options.roots[missing], &away).unwrap();
+        let refused = Db::open(fixture.options.clone()).unwrap_err().to_string();
+        assert!(refused.contains("--degraded"), "{refused}");
+        let all = fixture.options.roots.clone();
+        fixture.options.roots.remove(missing);
+        fixture.options.degraded = true;
+        let db = fixture.open();
+        assert!(db.is_read_only() && db.missing_roots().len() == 1);
+        let table = db.table("table").unwrap();
+        assert!(table.put(b"new", b"").is_err());
+        // Where the key files are there, what is on the drives that are left can be read.
+        let read = (0..100).filter(|number| {
+            let key = format!("sealed/{number}");
+            matches!(table.get(key.as_bytes()), Ok(Some(value)) if value == b"1")
+        });
+        let read = read.count();
+        assert!(if missing == 0 { read == 0 } else { (20..80).contains(&read) }, "{read}");
+        drop(table);
+        db.close().unwrap();
+        std::fs::rename(&away, &all[missing]).unwrap();
+        fixture.options.roots = all;
+        fixture.options.degraded = false;
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        for number in 0..100 {
+            let (sealed, active) = (format!("sealed/{number}"), format!("active/{number}"));
+            assert_eq!(table.get(sealed.as_bytes()).unwrap().unwrap(), b"1");
+            assert_eq!(table.get(active.as_bytes()).unwrap().unwrap(), b"2");
+        }
+    }
+}
+
+#[test]
+fn what_was_stored_survives_a_kill_while_its_writer_writes_over_it() {
+    const BYTES: usize = 5 << 20;
+    let fixture = Fixture::new(2);
+    let (db, table) = fixture.create();
+    let attributes = table.default_attributes(Kind::File);
+    let stored = vec![7; BYTES];
+    let mut writers = Vec::new();
+    for key in [&b"over"[..], b"cut", b"grown", b"synced", b"again"] {
+        let mut writer = table.writer().unwrap();
+        writer.write_at(0, &stored).unwrap();
+        writer.store(key, attributes).unwrap();
+        if key == b"synced" {
+            table.flush().unwrap();
+        }
+        match key {
+            b"cut" => writer.truncate(100).unwrap(),
+            b"grown" => writer.write_at(stored.len() as u64, b"more").unwrap(),
+            _ => writer.write_at(5, b"other").unwrap(),
+        }
+        writers.push(writer);
+    }
+    let mut again = writers.pop().unwrap();
+    again.store(b"again", attributes).unwrap();
+    let mut over = stored.clone();
+    over[5..10].copy_from_slice(b"other");
+    let check = |table: &Table| {
+        for key in [&b"over"[..], b"cut", b"grown", b"synced"] {
+            assert!(table.get(key).unwrap().as_ref() == Some(&stored), "{key:?}");
+        }
+        assert!(table.get(b"again").unwrap().as_ref() == Some(&over));
+    };
+    check(&table);
+    db.kill();
+    drop((writers, again, table, db));
+    check(&fixture.open().table("table").unwrap());
+}
