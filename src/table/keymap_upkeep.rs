@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Table;
@@ -91,8 +92,16 @@ impl Table {
         self.view.load().sealed.values().map(names).sum()
     }
 
+    /// Moves the mark, but not past a run that could not be read: what passes is tried again with
+    /// the next open.
     fn mark_indexed(&self, segment: SegmentNumber) -> Result<()> {
-        self.keymap()?.mark_complete(segment)
+        let keymap = self.keymap()?;
+        let unreadable_from = self.unreadable_from.load(Ordering::Acquire);
+        let readable = SegmentNumber(segment.0.min(unreadable_from.saturating_sub(1)));
+        if readable <= keymap.complete_up_to() {
+            return Ok(());
+        }
+        keymap.mark_complete(readable)
     }
 
     /// Moves the mark as far as everything is inserted. For a clean close.
@@ -116,7 +125,9 @@ impl Table {
         let keymap = self.keymap()?;
         let marked = keymap.complete_up_to();
         let missing: Vec<_> = sealed.range(SegmentNumber(marked.0.saturating_add(1))..).collect();
-        let Some((last, _)) = missing.last() else { return Ok(()) };
+        if missing.is_empty() {
+            return Ok(());
+        }
         let names = |segment: &Arc<SealedSegment>| segment.summary.files + segment.summary.folders;
         let live_keys = sealed.values().map(names).sum();
         if marked.0 == 0 {
@@ -126,23 +137,20 @@ impl Table {
             missing.iter().map(|(_, segment)| &***segment).collect();
         let (batches, received) = sync_channel(0);
         // Reading and hashing the names goes on while the batch before is inserted.
-        let inserted = std::thread::scope(|scope| {
+        let is_inserted = std::thread::scope(|scope| {
             scope.spawn(move || self.read_changes(&segments, &batches));
-            let mut inserted = Ok(true);
-            for changes in &received {
-                inserted = self.insert(&changes, live_keys);
-                if !matches!(inserted, Ok(true)) {
-                    break;
+            // Taken whole, so that it goes, and lets the reader end, when an insertion fails.
+            for changes in received {
+                if !self.insert(&changes, live_keys)? {
+                    return Ok(false);
                 }
             }
-            // Lets a reader that still has batches end.
-            drop(received);
-            inserted
+            Ok(true)
         })?;
-        if inserted {
-            self.mark_indexed(**last)?;
+        match missing.last() {
+            Some((last, _)) if is_inserted => self.mark_indexed(**last),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Hands on what the runs of these segments say, in their order, until nobody takes it.
@@ -150,6 +158,7 @@ impl Table {
         let mut changes = Vec::new();
         for segment in segments {
             if let Err(error) = self.read_run(segment, &mut changes) {
+                self.unreadable_from.fetch_min(segment.number.0, Ordering::AcqRel);
                 log::error!(
                     "table {}: some keys of segment {} cannot be found: {error}; run `littfs check`",
                     self.name,

@@ -107,6 +107,8 @@ pub struct Table {
     spare_io: Mutex<Option<Arc<active::ActiveSegment>>>,
     folders: Mutex<()>,
     stripes: [Mutex<()>; STRIPES],
+    /// The first sealed segment whose run could not be read; `u32::MAX` for none.
+    unreadable_from: AtomicU32,
     /// `None` when the database is open read-only and there is none that can be used.
     keymap: Option<Keymap>,
 

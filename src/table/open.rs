@@ -112,6 +112,7 @@ impl Table {
             spare_io: Mutex::default(),
             folders: Mutex::default(),
             stripes: [const { Mutex::new(()) }; STRIPES],
+            unreadable_from: AtomicU32::new(u32::MAX),
             keymap,
             next_value_id: AtomicU64::new(file.next_value_id),
             next_segment: AtomicU32::new(file.lowest_segment),

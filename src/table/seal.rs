@@ -7,6 +7,7 @@
 //! marked sealed. Until the run has its name the log tells everything, so all of it can be done
 //! again.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +27,7 @@ use crate::format::record::{HEADER_BYTES, RecordHeader};
 use crate::format::segment_metadata::{SegmentMetadata, SegmentSummary};
 use crate::format::sort_key::plain_key;
 use crate::names::RunWriter;
+use crate::segment::files::values_name;
 use crate::segment::value::RecordBytes;
 
 /// Closed segments that may wait to be sealed before writers wait for the sealer. Bounds memory.
@@ -168,7 +170,36 @@ impl Table {
         let summary = self.write_run(segment)?;
         let metadata = SegmentMetadata { sealed: Some(summary), ..segment.metadata };
         self.context.disk.write_atomically(&segment.metadata_path, &metadata.encode())?;
+        self.free_dedicated(segment);
         Ok(summary)
+    }
+
+    /// Unlinks the dedicated shards of values that were removed or superseded before the segment
+    /// was sealed: no name leads to them any more. Handles that are open read on.
+    fn free_dedicated(&self, segment: &ActiveSegment) {
+        let mut named = HashSet::new();
+        for (_, mention) in segment.memtable.in_order() {
+            if let Mention::Put(entry) = mention
+                && entry.location.segment == segment.number
+            {
+                named.insert(entry.dedicated);
+            }
+        }
+        let first = u32::from(segment.metadata.shards);
+        for shard in first..segment.next_dedicated.load(Ordering::Acquire) {
+            if named.contains(&shard) {
+                continue;
+            }
+            match self.dirs.open(&values_name(segment.number, shard)) {
+                Ok(file) => {
+                    if let Err(error) = self.context.disk.unlink(file.path()) {
+                        log::warn!("table {}: an unused file stays: {error}", self.name);
+                    }
+                }
+                Err(Error::MissingFile { .. }) => {}
+                Err(error) => log::warn!("table {}: {error}", self.name),
+            }
+        }
     }
 
     fn poison_unless_full(&self, error: &Error) {

@@ -233,3 +233,56 @@ fn what_was_stored_survives_a_kill_while_its_writer_writes_over_it() {
     drop((writers, again, table, db));
     check(&fixture.open().table("table").unwrap());
 }
+
+#[test]
+fn a_run_that_could_not_be_read_once_is_read_with_the_next_open() {
+    let mut fixture = Fixture::new(1);
+    let (db, table) = fixture.create();
+    for segment in 0..3 {
+        table.put(format!("k{segment}").as_bytes(), b"x").unwrap();
+        seal_all(&table);
+    }
+    drop(table);
+    db.close().unwrap();
+    std::fs::remove_dir_all(fixture.options.roots[0].join("table/keymap")).unwrap();
+    let run = fixture.options.roots[0].join("table/segments/2.keys");
+    let away = run.with_extension("away");
+    std::fs::rename(&run, &away).unwrap();
+    fixture.options.config.segment_keys_max = 1000;
+    let found = |fixture: &Fixture| {
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        let found: Vec<bool> =
+            (0..3).map(|n| table.exists(format!("k{n}").as_bytes()).unwrap_or(false)).collect();
+        drop(table);
+        db.close().unwrap();
+        found
+    };
+    assert_eq!(found(&fixture), [true, false, true]);
+    std::fs::rename(&away, &run).unwrap();
+    assert_eq!(found(&fixture), [true, true, true]);
+}
+
+#[test]
+fn large_values_that_were_removed_give_their_space_back() {
+    let fixture = Fixture::new(2);
+    let (_db, table) = fixture.create();
+    let attributes = table.default_attributes(Kind::File);
+    for key in [&b"kept"[..], b"gone", b"renamed", b"replaced"] {
+        let mut writer = table.writer().unwrap();
+        writer.write_at(0, &vec![7; 5 << 20]).unwrap();
+        writer.store(key, attributes).unwrap();
+    }
+    table.remove(b"gone").unwrap();
+    table.rename(b"renamed", b"a.name.that.is.much.longer.than.before", false).unwrap();
+    table.rename(b"replaced", b"kept", true).unwrap();
+    seal_all(&table);
+    let dedicated = fixture
+        .segment_files()
+        .into_iter()
+        .filter(|path| std::fs::metadata(path).unwrap().len() == 5 << 20);
+    assert_eq!(dedicated.count(), 2);
+    for key in [&b"kept"[..], b"a.name.that.is.much.longer.than.before"] {
+        assert!(table.get(key).unwrap().unwrap() == vec![7; 5 << 20]);
+    }
+}
