@@ -33,8 +33,8 @@
 //!
 //! # Not done here
 //!
-//! Permission checks (the kernel makes them, `default_permissions`, or lets only the owner in), advisory locks (the kernel's
-//! own), and flushing at the end: who opened the database closes it.
+//! Permission checks (the kernel makes them, `default_permissions`, or lets only the owner in),
+//! advisory locks (the kernel's own), and flushing at the end: who opened the database closes it.
 
 mod attributes;
 mod cookies;

@@ -286,3 +286,60 @@ fn large_values_that_were_removed_give_their_space_back() {
         assert!(table.get(key).unwrap().unwrap() == vec![7; 5 << 20]);
     }
 }
+
+#[test]
+fn a_large_value_is_stored_whatever_call_fails_on_the_way() {
+    let stored = vec![7; 5 << 20];
+    for errno in [libc::ENOSPC, libc::EIO] {
+        for nth in 1..=14 {
+            let mut fixture = Fixture::new(2);
+            // No flush of its own takes the failure that is meant for the store.
+            fixture.options.config.flush_interval = Duration::from_secs(3600);
+            let faults = Arc::new(crate::disk::Faults::default());
+            fixture.options.disk = crate::disk::Disk::with_faults(Arc::clone(&faults));
+            let (_db, table) = fixture.create();
+            table.put(b"before", b"x").unwrap();
+            let attributes = table.default_attributes(Kind::File);
+            let mut writer = table.writer().unwrap();
+            writer.write_at(0, &stored).unwrap();
+            faults.fail_nth(nth, errno);
+            let first = writer.store(b"large", attributes);
+            faults.fail_nth(1 << 40, errno);
+            if first.is_err() {
+                assert_eq!(table.get(b"large").unwrap(), None, "half stored: {nth}");
+                writer.store(b"large", attributes).unwrap();
+            }
+            drop(writer);
+            for _ in 0..2 {
+                assert!(table.get(b"large").unwrap().as_ref() == Some(&stored), "{errno} {nth}");
+                assert_eq!(table.get(b"before").unwrap().unwrap(), b"x");
+                seal_all(&table);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_makes_the_table_read_only_until_it_is_opened_again() {
+    let mut fixture = Fixture::new(1);
+    fixture.options.config.flush_interval = Duration::from_secs(3600);
+    let faults = Arc::new(crate::disk::Faults::default());
+    fixture.options.disk = crate::disk::Disk::with_faults(Arc::clone(&faults));
+    let (db, table) = fixture.create();
+    table.put(b"k", b"value").unwrap();
+    faults.fail_nth(1, libc::EIO);
+    assert!(table.flush().is_err());
+    assert!(table.poisoned().is_some_and(|reason| reason.contains("sync")));
+    for _ in 0..2 {
+        assert!(matches!(table.put(b"l", b"value"), Err(Error::Poisoned { .. })));
+        assert!(matches!(table.flush(), Err(Error::Poisoned { .. })), "it is not tried again");
+    }
+    assert_eq!(table.get(b"k").unwrap().unwrap(), b"value");
+    drop(table);
+    db.close().unwrap();
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(table.get(b"k").unwrap().unwrap(), b"value");
+    table.put(b"l", b"value").unwrap();
+    table.flush().unwrap();
+}
