@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::handles::Handle;
-use super::open_file::{Name, OpenFile};
+use super::open_file::{Closed, Name, OpenFile};
 use super::{Caller, Child, Errno, Found, Fs, Lookup, Node, Result, split_key};
 use crate::error::Error;
 use crate::format::attributes::Kind;
@@ -195,12 +195,13 @@ impl Fs {
             return Ok(Some(Opened::while_written(handle)));
         }
         self.writable()?;
-        if !state.is_settled() {
-            return Err(Errno::EBUSY);
+        if file.is_released(&mut state) {
+            return Ok(None);
         }
-        // Closed and empty, only its RELEASE has not come yet: the writer simply goes on.
-        if state.len() != 0 {
-            return Err(Errno::EPERM);
+        // Empty, and closed as far as can be told. On a drive that stalls RELEASE can be late, and
+        // `touch f; echo x > f` must not fail for that: the writer simply goes on.
+        if state.closed != Closed::Last || state.len() != 0 {
+            return Err(Errno::EBUSY);
         }
         state.writers += 1;
         drop(state);

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Errno;
 use super::attributes::Stat;
@@ -18,12 +19,17 @@ use crate::format::entry::Entry;
 use crate::table::{Table, ValueReader, Writer};
 
 const SHARDS: usize = 64;
+/// How long the RELEASE is waited for that the kernel sends behind the last close. It is under way
+/// before the close returns, so it comes at once, or some duplicate of the descriptor is open.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A file that somebody has, or just had, open for writing.
 pub(super) struct OpenFile {
     table: Arc<Table>,
     ino: u64,
     state: Mutex<State>,
+    /// Told when the last writing handle is released.
+    released: Condvar,
 }
 
 /// What changes about an open file.
@@ -40,14 +46,25 @@ pub(super) struct State {
     pub(super) stored: Option<Entry>,
     /// The attributes are newer than the stored ones and could not be changed there.
     pub(super) attributes_unstored: bool,
-    /// Some descriptor was closed, so somebody was told that what was written is safe.
-    pub(super) closed_once: bool,
+    /// Whether descriptors were closed.
+    pub(super) closed: Closed,
     /// Why bytes were not taken that somebody wrote: the file would lack them, so it is not stored.
     pub(super) refused: Option<Errno>,
     /// Handles open for writing.
     pub(super) writers: u32,
     /// Handles that read through this file.
     pub(super) readers: u32,
+}
+
+/// Whether descriptors of an open file, its duplicates among them, were closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// Not one.
+    Never,
+    /// Nothing was written since: that may have been the last one.
+    Last,
+    /// And something was written since.
+    Earlier,
 }
 
 /// Where an open file is named.
@@ -91,12 +108,12 @@ impl OpenFile {
             mtime_is_set: false,
             stored,
             attributes_unstored: false,
-            closed_once: false,
+            closed: Closed::Never,
             refused: None,
             writers: 1,
             readers: 0,
         };
-        Self { table, ino, state: Mutex::new(state) }
+        Self { table, ino, state: Mutex::new(state), released: Condvar::new() }
     }
 
     pub(super) fn table(&self) -> &Arc<Table> {
@@ -110,6 +127,28 @@ impl OpenFile {
     /// Held over the I/O of the writer: whoever asks for the length waits for a write under way.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// A writing handle was released. True when it was the last one; whoever waits for that goes
+    /// on when the state is unlocked.
+    pub(super) fn writer_released(&self, state: &mut State) -> bool {
+        state.writers -= 1;
+        if state.writers == 0 {
+            self.released.notify_all();
+        }
+        state.writers == 0
+    }
+
+    /// Whether nobody has it open for writing any more. A close cannot be told from the close of a
+    /// duplicate until RELEASE comes or does not come.
+    pub(super) fn is_released(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        let deadline = Instant::now() + RELEASE_PATIENCE;
+        while state.writers > 0 && state.closed == Closed::Last {
+            if self.released.wait_until(state, deadline).timed_out() {
+                break;
+            }
+        }
+        state.writers == 0
     }
 
     /// What stat shows of it.
@@ -132,16 +171,11 @@ impl State {
         }
     }
 
-    /// Stored with all its bytes: whoever wrote it has closed it, as far as anybody can tell.
-    pub(super) fn is_settled(&self) -> bool {
-        match &self.body {
-            Body::Writing(writer) => self.stored.is_some() && !writer.is_dirty(),
-            Body::Stored(_) | Body::Gone => true,
-        }
-    }
-
     /// Bytes were changed at `now`.
     pub(super) fn touch(&mut self, now_ns: i64) {
+        if self.closed == Closed::Last {
+            self.closed = Closed::Earlier;
+        }
         if !self.mtime_is_set {
             self.attributes.mtime_ns = now_ns;
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
+
 use super::attributes::signed;
 use super::handles::Handle;
 use super::inodes::Inode;
@@ -160,7 +162,7 @@ impl Fs {
     fn truncate_open(
         &self,
         file: &Arc<OpenFile>,
-        state: &mut State,
+        state: &mut MutexGuard<'_, State>,
         size: u64,
         handle: Option<u64>,
     ) -> Result<()> {
@@ -173,7 +175,8 @@ impl Fs {
             )
         });
         if !by_writer {
-            return Err(if state.is_settled() { Errno::EPERM } else { Errno::EBUSY });
+            let released = file.is_released(state);
+            return Err(if released { Errno::EPERM } else { Errno::EBUSY });
         }
         let Body::Writing(writer) = &mut state.body else { return Err(Errno::EPERM) };
         writer.truncate(size)?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::open_file::OpenFile;
 use super::read::TARGET_BYTES_MAX;
 use super::{Caller, Child, Errno, Found, Fs, Node, Result, Spot};
 use crate::format::attributes::Kind;
@@ -67,23 +68,28 @@ impl Fs {
         let node = self.inodes.with(ino, |inode| {
             (inode.table.number() == to.table.number()).then(|| inode.node.clone())
         })?;
-        match node.ok_or(Errno::EXDEV)? {
-            Node::Stored { key: None, .. } => Err(Errno::ENOENT),
+        let node = match node.ok_or(Errno::EXDEV)? {
+            Node::Open(file) => self.released_node(&file)?,
+            stored @ Node::Stored { .. } => stored,
+        };
+        match node {
+            // Unlinked before.
+            Node::Stored { key: None, .. } | Node::Open(_) => Err(Errno::ENOENT),
             Node::Stored { key: Some(_), entry } if entry.kind() == Kind::Folder => {
                 Err(Errno::EPERM)
             }
             Node::Stored { key: Some(key), .. } => self.link_stored(&key, &to),
-            Node::Open(file) => {
-                let state = file.state();
-                if !state.is_settled() {
-                    return Err(Errno::EBUSY);
-                }
-                match &state.name {
-                    Some(name) => self.link_stored(&name.key, &to),
-                    None => Err(Errno::ENOENT),
-                }
-            }
         }
+    }
+
+    /// What an open file is once its writers have let go of it; EBUSY as long as they have not.
+    fn released_node(&self, file: &Arc<OpenFile>) -> Result<Node> {
+        let mut state = file.state();
+        if state.name.is_some() && !file.is_released(&mut state) {
+            return Err(Errno::EBUSY);
+        }
+        drop(state);
+        self.inodes.with(file.ino(), |inode| inode.node.clone())
     }
 
     fn link_stored(&self, from: &[u8], to: &Child) -> Result<Found> {

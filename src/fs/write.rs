@@ -12,7 +12,7 @@ use super::attributes::signed;
 use super::create::open_value;
 use super::handles::Handle;
 use super::inodes::{Inode, split_key};
-use super::open_file::{Body, OpenFile, State};
+use super::open_file::{Body, Closed, OpenFile, State};
 use super::{Errno, Fs, Node, Result};
 use crate::error::Error;
 use crate::format::attributes::{Attributes, Kind};
@@ -60,7 +60,7 @@ impl Fs {
         let handle = self.handles.get(handle)?;
         let Handle::Write(file) = &*handle else { return Ok(()) };
         let mut state = file.state();
-        state.closed_once = true;
+        state.closed = Closed::Last;
         let Body::Writing(writer) = &state.body else { return Ok(()) };
         if let Some(errno) = state.refused {
             return Err(errno);
@@ -117,8 +117,7 @@ impl Fs {
 
     fn release_writer(&self, file: &Arc<OpenFile>) {
         let mut state = file.state();
-        state.writers -= 1;
-        if state.writers == 0 {
+        if file.writer_released(&mut state) {
             self.finish(file, &mut state);
         }
         drop(state);
@@ -196,7 +195,8 @@ impl Fs {
         for handle in self.handles.drain() {
             let Handle::Write(file) = &*handle else { continue };
             let mut state = file.state();
-            if state.closed_once && state.writers > 0 {
+            // To whoever closed a descriptor it was said that what was written is safe.
+            if state.closed != Closed::Never && state.writers > 0 {
                 state.writers = 0;
                 self.finish(file, &mut state);
             }

@@ -53,8 +53,13 @@ fn one_writer_per_name() {
     assert_eq!(f.fs.create(ME, f.t, b"a", 0o644, W).err(), Some(Errno::EBUSY));
     assert_eq!(f.fs.open(ino, W).err(), Some(Errno::EBUSY));
     f.fs.flush(handle).expect("stored");
-    assert_eq!(f.fs.open(ino, W).err(), Some(Errno::EPERM), "closed, not released");
-    f.fs.release(handle);
+    assert_eq!(f.fs.open(ino, W).err(), Some(Errno::EBUSY), "a duplicate is open");
+    // Behind the last close the release is under way, and is waited for.
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| f.fs.open(ino, W).err());
+        f.fs.release(handle);
+        assert_eq!(opening.join().expect("opened"), Some(Errno::EPERM));
+    });
     assert_eq!(f.fs.open(ino, W | libc::O_APPEND).err(), Some(Errno::EPERM));
     assert_eq!(f.fs.open(ino, R | libc::O_TRUNC).err(), Some(Errno::EPERM));
     assert_eq!(f.create(f.t, "a").err(), Some(Errno::EEXIST));

@@ -119,8 +119,12 @@ fn links_are_copies_of_the_name() {
     let (ino, handle) = f.pending("a", b"x");
     assert_eq!(f.fs.link(ino, f.t, b"b").err(), Some(Errno::EBUSY));
     f.fs.flush(handle).expect("stored");
-    let b = f.fs.link(ino, f.t, b"b").expect("closed, not released").stat;
-    f.fs.release(handle);
+    assert_eq!(f.fs.link(ino, f.t, b"b").err(), Some(Errno::EBUSY), "a duplicate is open");
+    let b = std::thread::scope(|scope| {
+        let linking = scope.spawn(|| f.fs.link(ino, f.t, b"b"));
+        f.fs.release(handle);
+        linking.join().expect("no panic").expect("the release was waited for").stat
+    });
     assert_ne!(b.ino, ino);
     assert_eq!((b.links, b.size), (1, 1));
     assert_eq!(f.bytes("b").expect("there"), b"x");
