@@ -53,7 +53,7 @@ impl Fs {
         if let Some(entry) = child.table.entry(&child.key)? {
             return Ok(Some((child.key.clone(), entry)));
         }
-        let folder_key = child.folder_key();
+        let Ok(folder_key) = child.folder_key() else { return Ok(None) };
         Ok(child.table.entry(&folder_key)?.map(|entry| (folder_key, entry)))
     }
 

@@ -141,12 +141,15 @@ impl Child {
         split_key(&self.key).1
     }
 
-    /// The key of the name as a folder.
-    fn folder_key(&self) -> Vec<u8> {
+    /// The key of the name as a folder; ENAMETOOLONG for names that can only be files.
+    fn folder_key(&self) -> Result<Vec<u8>> {
+        if self.key.len() >= KEY_BYTES_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
         let mut key = Vec::with_capacity(self.key.len() + 1);
         key.extend_from_slice(&self.key);
         key.push(b'/');
-        key
+        Ok(key)
     }
 
     fn ino(&self, entry: &crate::format::entry::Entry) -> u64 {
@@ -243,8 +246,7 @@ impl Fs {
         match self.folder(parent)? {
             Folder::Top => Ok(Spot::Table(String::from_utf8_lossy(name).into_owned())),
             Folder::In { table, key: folder_key, attributes } => {
-                // Room for the '/' that it needs as a folder.
-                if folder_key.len() + name.len() + 1 > KEY_BYTES_MAX {
+                if folder_key.len() + name.len() > KEY_BYTES_MAX {
                     return Err(Errno::ENAMETOOLONG);
                 }
                 let mut key = Vec::with_capacity(folder_key.len() + name.len() + 1);

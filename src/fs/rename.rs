@@ -79,7 +79,7 @@ impl Fs {
         folder: &Entry,
         replaced: Option<&Entry>,
     ) -> Result<()> {
-        let (from_key, to_key) = (from.folder_key(), to.folder_key());
+        let (from_key, to_key) = (from.folder_key()?, to.folder_key()?);
         if self.names.any_in(from.ino(folder)) || !from.table.folder_is_empty(&from_key)? {
             return Err(Errno::EPERM);
         }

@@ -24,7 +24,7 @@ impl Fs {
         let _held = self.name_locks.lock(parent, name);
         self.refuse_existing(&child)?;
         let attributes = self.new_attributes(caller, &child.folder, Kind::Folder, mode);
-        let key = child.folder_key();
+        let key = child.folder_key()?;
         let entry = child.table.create_folder(&key, attributes)?;
         self.name_locks.changed(parent);
         Ok(self.learn_entry(&child.table, &key, &entry))

@@ -8,6 +8,7 @@ mod limits;
 mod mounted;
 mod mounting;
 mod program;
+mod semantics;
 mod shell;
 mod states;
 mod tools;
