@@ -15,7 +15,7 @@ use crate::format::attributes::Attributes;
 use crate::names::BlockCache;
 use crate::roots::{Roots, RootsOptions};
 use crate::segment::descriptors::Descriptors;
-use crate::table::{Context, NewTable, Table, TableSettings, Threads};
+use crate::table::{Context, NewTable, Table, TableSettings, Threads, Watcher, Watchers};
 
 /// A table's folder is renamed to this and its id before it is removed.
 const DROPPED_PREFIX: &str = ".dropped-";
@@ -92,6 +92,7 @@ impl Db {
             run_cache: Arc::new(BlockCache::new(cache_bytes)),
             pending_bytes: AtomicU64::new(0),
             read_only: options.read_only || is_incomplete,
+            watchers: Watchers::default(),
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
             config: options.config,
         });
@@ -160,6 +161,8 @@ impl Db {
             }
         })?;
         self.show(&mut tables, Arc::clone(&table))?;
+        drop(tables);
+        context.watchers.tell(name, table.number());
         Ok(table)
     }
 
@@ -196,6 +199,7 @@ impl Db {
         open.threads.stop(&open.table);
         // What is in memory of it goes with the last handle; its folders go now.
         drop(tables);
+        self.0.context.watchers.tell(name, open.table.number());
         remove_table_dirs(&self.0.context, name, &open.table.id_hex())
     }
 
@@ -234,6 +238,23 @@ impl Db {
         self.check_open()?;
         let space = self.0.context.roots.space();
         Ok(Space { total: space.total, free: space.free, available: space.available })
+    }
+
+    /// Makes mounts of this database in this process forget what they remember of all tables.
+    ///
+    /// A mount sees at once when the library makes or drops a table or changes a time to live, but
+    /// it cannot tell values that the library puts, renames or removes from its own: call this
+    /// after such changes. Before Linux 6.16 names that were looked for in vain stay remembered for
+    /// up to a day.
+    pub fn refresh_mounts(&self) {
+        for table in self.tables() {
+            self.0.context.watchers.tell(table.name(), table.number());
+        }
+    }
+
+    /// Who is told of every table that comes, goes or gets another time to live.
+    pub(crate) fn watch(&self, watcher: &Arc<dyn Watcher>) {
+        self.0.context.watchers.add(watcher);
     }
 
     /// The clock that expiry goes by.

@@ -19,7 +19,8 @@
 //!   handle is released.
 //! - What `inodes` holds of a stored file is current: whoever changes it enters the change.
 //! - The kernel is told nothing that outlives an expiry; what it was told and ceases to be true
-//!   otherwise is taken back through [`Kernel`].
+//!   otherwise is taken back through [`Kernel`]. Values that are put, renamed or removed through the
+//!   library beside a mount are the exception: see [`Db::refresh_mounts`].
 //!
 //! # Lock order
 //!
@@ -53,6 +54,7 @@ mod setattr;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod watch;
 mod write;
 mod xattrs;
 
@@ -73,9 +75,10 @@ use self::handles::Handles;
 use self::inodes::{Inodes, Known, Node, ino_of, is_table_folder, split_key, table_number};
 use self::name_locks::NameLocks;
 use self::open_file::OpenNames;
+use self::watch::TableWatch;
 use crate::db::{Db, Space};
 use crate::format::attributes::{Attributes, Kind};
-use crate::table::{Table, TableSettings};
+use crate::table::{Table, TableSettings, Watcher};
 
 /// Longest name of a file or folder, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
@@ -119,7 +122,9 @@ pub(crate) struct Fs {
     read_only: bool,
     table_settings: TableSettings,
     top: Mutex<Attributes>,
-    inodes: Inodes,
+    inodes: Arc<Inodes>,
+    /// Held for the database, which knows it only as long as it is there.
+    _watch: Arc<dyn Watcher>,
     handles: Handles,
     names: OpenNames,
     name_locks: NameLocks,
@@ -176,12 +181,17 @@ impl Fs {
         let now_ns = db.clock().now_ns();
         let owner = options.owner;
         let top = Attributes::new(Kind::Folder, 0o755, owner.uid, owner.gid, now_ns);
+        let inodes = Arc::new(Inodes::new());
+        let watch: Arc<dyn Watcher> =
+            Arc::new(TableWatch { kernel: Arc::clone(&kernel), inodes: Arc::clone(&inodes) });
+        db.watch(&watch);
         Self {
             read_only: options.read_only || db.is_read_only(),
             table_settings: options.table_settings,
             kernel,
             top: Mutex::new(top),
-            inodes: Inodes::new(),
+            inodes,
+            _watch: watch,
             handles: Handles::new(),
             names: OpenNames::new(),
             name_locks: NameLocks::new(),

@@ -127,11 +127,8 @@ impl Fs {
         let text = std::str::from_utf8(value).map_err(|_not_text| Errno::EINVAL)?;
         match name {
             Name::Ttl => {
-                table.set_ttl(parse_ttl(text)?)?;
-                // What the kernel has cached was capped by the old expiry.
-                let number = table.number();
-                self.kernel.forget_all(&|| self.inodes.known_names(number));
-                Ok(())
+                // The kernel, whose memory was capped by the old expiry, hears of it from the table.
+                Ok(table.set_ttl(parse_ttl(text)?)?)
             }
             Name::Grace => Ok(table.set_grace(parse_grace(text)?)?),
             Name::Shards => Ok(table.set_shards(parse_shards(text)?)?),

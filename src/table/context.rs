@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::watch::Watchers;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
@@ -22,6 +23,7 @@ pub(crate) struct Context {
     /// Bytes that pending values of all tables hold in memory.
     pub(crate) pending_bytes: AtomicU64,
     pub(crate) read_only: bool,
+    pub(crate) watchers: Watchers,
     /// Effective user and group when the database was opened: who owns what is stored without an
     /// owner. Asked once, since asking is a system call.
     pub(crate) owner: (u32, u32),

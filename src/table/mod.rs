@@ -41,6 +41,7 @@ mod sealed;
 mod settings;
 mod spare;
 mod view;
+mod watch;
 mod writer;
 
 #[cfg(test)]
@@ -71,6 +72,7 @@ pub(crate) use self::context::Context;
 pub(crate) use self::key::check as check_key;
 pub(crate) use self::maintenance::Threads;
 pub(crate) use self::open::NewTable;
+pub(crate) use self::watch::{Watcher, Watchers};
 
 /// Keys are locked in this many stripes.
 const STRIPES: usize = 64;

@@ -50,6 +50,7 @@ impl Table {
         self.change_settings(|file| file.ttl_ns = ttl_ns)?;
         self.ttl_ns.store(ttl_ns.unwrap_or(NEVER_NS), Ordering::Release);
         self.signals.wake_upkeep();
+        self.context.watchers.tell(&self.name, self.number);
         Ok(())
     }
 

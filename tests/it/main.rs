@@ -1,6 +1,7 @@
 //! Everything that is tested from outside, in one program: each test binary is a link of its own.
 
 mod budgets;
+mod caches;
 mod cli_errors;
 mod crash;
 mod expiry;

@@ -94,12 +94,15 @@ fn a_new_ttl_is_told_to_the_kernel() {
     let (found, opened) = f.create(folder, "in").expect("created");
     f.fs.release(opened.handle);
     let file = f.settled("a", b"x");
+    // Of the new table it was told, too.
+    assert_eq!(f.kernel.forgotten_all.lock().drain(..).count(), 1);
     f.set_ttl("1d");
     let mut told = f.kernel.forgotten_all.lock().pop().expect("told");
     told.sort_by(|a, b| a.name.cmp(&b.name));
     let name = |parent, name: &[u8], ino| KnownName { parent, name: name.to_vec(), ino };
     let inner = name(folder, b"in", found.stat.ino);
-    assert_eq!(told, [name(f.t, b"a", file), name(f.t, b"d", folder), inner]);
+    let table = name(TOP_INO, b"t", f.t);
+    assert_eq!(told, [name(f.t, b"a", file), name(f.t, b"d", folder), inner, table]);
     set(&f, f.t, "user.littfs.ttl", "never").expect_err("refused");
     set(&f, f.t, "user.littfs.grace", "1s").expect("set");
     assert!(f.kernel.forgotten_all.lock().is_empty(), "only the time to live is cached");
