@@ -7,9 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
+
 /// A source of the current time. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicU64>>);
+pub struct Clock(Option<Arc<Manual>>);
+
+#[derive(Debug)]
+struct Manual {
+    real_ns: AtomicU64,
+    monotonic_ns: AtomicU64,
+}
 
 impl Clock {
     /// The machine's real-time clock.
@@ -21,17 +29,26 @@ impl Clock {
     /// A clock that stands still at `now_ns` until [`Clock::set`] or [`Clock::advance`] moves it.
     #[must_use]
     pub fn manual(now_ns: u64) -> Self {
-        Self(Some(Arc::new(AtomicU64::new(now_ns))))
+        let (real_ns, monotonic_ns) = (AtomicU64::new(now_ns), AtomicU64::new(0));
+        Self(Some(Arc::new(Manual { real_ns, monotonic_ns })))
     }
 
     /// Nanoseconds since the Unix epoch; 0 before it.
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         match &self.0 {
-            Some(manual) => manual.load(Ordering::Acquire),
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)),
+            Some(manual) => manual.real_ns.load(Ordering::Acquire),
+            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos),
+        }
+    }
+
+    /// Nanoseconds since some start, by a clock that nobody sets and that goes on while the machine
+    /// sleeps (`CLOCK_BOOTTIME`).
+    #[must_use]
+    pub fn monotonic_ns(&self) -> u64 {
+        match &self.0 {
+            Some(manual) => manual.monotonic_ns.load(Ordering::Acquire),
+            None => clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |at| nanos(at.into())),
         }
     }
 
@@ -41,18 +58,23 @@ impl Clock {
         self.0.is_some()
     }
 
-    /// Moves a manual clock; the system clock stays as it is.
+    /// Sets a manual clock, as somebody sets the clock of a machine: no time passes by it. The
+    /// system clock stays as it is.
     pub fn set(&self, now_ns: u64) {
         if let Some(manual) = &self.0 {
-            manual.store(now_ns, Ordering::Release);
+            manual.real_ns.store(now_ns, Ordering::Release);
         }
     }
 
-    /// Moves a manual clock forwards; the system clock stays as it is.
+    /// Lets time pass on a manual clock; the system clock stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Some(manual) = &self.0 {
-            let by_ns = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-            manual.fetch_add(by_ns, Ordering::AcqRel);
+            manual.real_ns.fetch_add(nanos(by), Ordering::AcqRel);
+            manual.monotonic_ns.fetch_add(nanos(by), Ordering::AcqRel);
         }
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -41,6 +41,8 @@ pub struct Config {
     pub pending_bytes_max: u64,
     /// How often what was stored is made safe from power cuts.
     pub flush_interval: Duration,
+    /// How long expired segments are kept after the clock has jumped; zero = not at all.
+    pub expiry_hold: Duration,
     /// Memory for cached index blocks.
     pub cache_bytes: u64,
     /// Files of the database that are kept open.
@@ -69,6 +71,7 @@ impl Default for Config {
             spill_bytes: 4 * MIB,
             pending_bytes_max: 256 * MIB,
             flush_interval: Duration::from_secs(1),
+            expiry_hold: Duration::from_secs(60 * 60),
             cache_bytes: 16 * MIB,
             descriptors_max: 512,
             reserve_bytes: 64 * MIB,
@@ -140,6 +143,15 @@ const ENTRIES: &[EntryRule] = &[
         set: |config, value| {
             let limits = (Duration::from_millis(10), Duration::from_secs(3600));
             duration(value, limits, &mut config.flush_interval)
+        },
+    },
+    EntryRule {
+        name: "expiry_hold",
+        allowed: DURATION,
+        meaning: "how long expired data is kept after the clock has jumped",
+        set: |config, value| {
+            let limits = (Duration::ZERO, Duration::from_secs(365 * 24 * 3600));
+            duration(value, limits, &mut config.expiry_hold)
         },
     },
     EntryRule {
@@ -332,6 +344,7 @@ mod tests {
             spill_bytes = "1MiB"
             pending_bytes_max = 0x4000000
             flush_interval = "500ms"
+            expiry_hold = "10m"
             cache_bytes = 0
             descriptors_max = 64
             reserve_bytes = "1GiB"
@@ -349,6 +362,7 @@ mod tests {
             spill_bytes: MIB,
             pending_bytes_max: 64 * MIB,
             flush_interval: Duration::from_millis(500),
+            expiry_hold: Duration::from_secs(600),
             cache_bytes: 0,
             descriptors_max: 64,
             reserve_bytes: GIB,

@@ -15,7 +15,9 @@ use crate::format::attributes::Attributes;
 use crate::names::BlockCache;
 use crate::roots::{Roots, RootsOptions};
 use crate::segment::descriptors::Descriptors;
-use crate::table::{Context, NewTable, Table, TableSettings, Threads, Watcher, Watchers};
+use crate::table::{
+    Context, ExpiryHold, NewTable, Table, TableSettings, Threads, Watcher, Watchers,
+};
 
 /// A table's folder is renamed to this and its id before it is removed.
 const DROPPED_PREFIX: &str = ".dropped-";
@@ -93,6 +95,7 @@ impl Db {
             pending_bytes: AtomicU64::new(0),
             read_only: options.read_only || is_incomplete,
             watchers: Watchers::default(),
+            hold: ExpiryHold::new(options.config.expiry_hold),
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
             config: options.config,
         });
@@ -107,6 +110,12 @@ impl Db {
         for name in table_names(&db.0.context)? {
             let table = Table::open(&db.0.context, &name)?;
             db.show(&mut db.0.tables.write(), table)?;
+        }
+        let tables = db.tables();
+        let last_written_ns = tables.iter().filter_map(|table| table.last_written_ns()).max();
+        db.0.context.hold.opened(&db.0.context.clock, last_written_ns);
+        for table in tables {
+            table.wake_upkeep();
         }
         Ok(db)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::hold::ExpiryHold;
 use super::watch::Watchers;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) pending_bytes: AtomicU64,
     pub(crate) read_only: bool,
     pub(crate) watchers: Watchers,
+    pub(crate) hold: ExpiryHold,
     /// Effective user and group when the database was opened: who owns what is stored without an
     /// owner. Asked once, since asking is a system call.
     pub(crate) owner: (u32, u32),

@@ -30,7 +30,9 @@ impl Table {
             .values()
             .take_while(|segment| self.is_past(segment.summary.last_written_at_ns))
             .last();
-        if let Some(last) = last {
+        if let Some(last) = last
+            && self.context.hold.left(&self.context.clock).is_none()
+        {
             self.drop_up_to(last.number)?;
         }
         self.close_expired();
@@ -54,10 +56,11 @@ impl Table {
     /// Drops a closed segment instead of sealing it, when nothing older is left; tells whether.
     pub(super) fn drop_unsealed(&self, segment: &ActiveSegment) -> Result<bool> {
         let is_lowest = self.view.load().sealed.keys().all(|number| *number > segment.number);
-        if is_lowest {
+        let may_go = is_lowest && self.context.hold.left(&self.context.clock).is_none();
+        if may_go {
             self.drop_up_to(segment.number)?;
         }
-        Ok(is_lowest)
+        Ok(may_go)
     }
 
     /// Moves the mark behind `last`, then removes what is below it.
@@ -93,6 +96,14 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// When the newest value was written, ns since the epoch; None for a table without values.
+    pub(crate) fn last_written_ns(&self) -> Option<u64> {
+        let view = self.view.load();
+        let sealed = view.sealed.values().map(|sealed| sealed.summary.last_written_at_ns);
+        let unsealed = view.unsealed().filter(|segment| segment.key_count() > 0);
+        sealed.chain(unsealed.map(|segment| segment.last_written_ns())).max()
     }
 
     /// When upkeep has something to do next, ns since the epoch: the active segment to be closed,

@@ -207,6 +207,11 @@ impl Table {
         }
     }
 
+    /// There may be something to seal, drop or mend.
+    pub(crate) fn wake_upkeep(&self) {
+        self.signals.wake_upkeep();
+    }
+
     fn run_upkeep(&self) {
         let mut timeout = self.time_to_upkeep();
         while self.signals.wait_for_upkeep(timeout) {
@@ -233,7 +238,13 @@ impl Table {
         }
         let at_ns = self.upkeep_at_ns()?;
         let left_ns = at_ns.saturating_sub(self.context.clock.now_ns());
-        Some(Duration::from_nanos(left_ns).min(LOOK_AGAIN).max(Duration::from_millis(10)))
+        let mut left = Duration::from_nanos(left_ns);
+        if left.is_zero()
+            && let Some(held) = self.context.hold.left(&self.context.clock)
+        {
+            left = held;
+        }
+        Some(left.min(LOOK_AGAIN).max(Duration::from_millis(10)))
     }
 
     /// Does what is due now: seals closed segments, drops expired ones, mends the keymap.

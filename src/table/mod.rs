@@ -26,6 +26,7 @@ mod expire;
 mod find;
 mod flush;
 mod folders;
+mod hold;
 mod iter;
 mod key;
 mod keymap_upkeep;
@@ -69,6 +70,7 @@ pub use self::writer::Writer;
 pub use crate::settings::TableSettings;
 
 pub(crate) use self::context::Context;
+pub(crate) use self::hold::ExpiryHold;
 pub(crate) use self::key::check as check_key;
 pub(crate) use self::maintenance::Threads;
 pub(crate) use self::open::NewTable;
