@@ -93,7 +93,7 @@ impl Fs {
 
 /// Takes the stored form of an open file away. Its grace can have passed since some duplicate was
 /// closed; to everybody it is pending all the same.
-fn take_back(child: &Child, state: &mut State) -> Result<()> {
+pub(super) fn take_back(child: &Child, state: &mut State) -> Result<()> {
     match child.table.remove(&child.key) {
         Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
         Err(error @ Error::Sealed { .. }) => match &mut state.body {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 
 use super::open_file::{Body, Name, OpenFile, State};
+use super::remove::take_back;
 use super::{Child, Errno, Fs, Result};
 use crate::error::Error;
 use crate::format::attributes::Kind;
@@ -106,7 +107,13 @@ impl Fs {
         target: Option<&End>,
     ) -> Result<()> {
         // A target that is still being written must not be stored while it is being replaced.
-        let target_state = target.and_then(End::open).map(|file| (file, file.state()));
+        let mut target_state = target.and_then(End::open).map(|file| (file, file.state()));
+        if let Some((_, state)) = &mut target_state {
+            if from.table.is_sealed(source) {
+                return Err(Errno::EPERM);
+            }
+            make_way(to, state)?;
+        }
         let entry = from.table.rename(&from.key, &to.key, true)?;
         self.inodes.renamed(from.ino(source), &to.key, &entry);
         self.replaced(to, target, target_state);
@@ -121,8 +128,8 @@ impl Fs {
         target: Option<&End>,
     ) -> Result<()> {
         let target_open = target.and_then(End::open);
-        let (mut state, target_state) = lock_both(file, target_open);
-        let target_is_stored = match (target, &target_state) {
+        let (mut state, mut target_state) = lock_both(file, target_open);
+        let mut target_is_stored = match (target, &target_state) {
             (Some(End::Open(_)), Some(target_state)) => target_state.stored.is_some(),
             (target, _) => target.is_some(),
         };
@@ -134,6 +141,11 @@ impl Fs {
         }
         if target_is_stored && state.stored.is_none() {
             self.store(file, &mut state)?;
+        }
+        if let Some(target_state) = &mut target_state
+            && make_way(to, target_state)?
+        {
+            target_is_stored = false;
         }
         if state.stored.is_some() {
             let entry = match from.table.rename(&from.key, &to.key, true) {
@@ -205,6 +217,18 @@ fn lock_both<'a>(
             (state, other.map(|other| other.state()))
         }
     }
+}
+
+/// Takes the stored form of an open target away if the engine would keep it, for its grace can
+/// have passed since some duplicate was closed. Tells whether it did.
+fn make_way(to: &Child, target: &mut State) -> Result<bool> {
+    let is_kept = target.stored.is_some_and(|stored| to.table.is_sealed(&stored));
+    if is_kept {
+        take_back(to, target)?;
+        // Should the rename fail, its last close stores it again.
+        target.stored = None;
+    }
+    Ok(is_kept)
 }
 
 fn store_elsewhere(

@@ -273,6 +273,39 @@ fn a_file_held_open_for_long_is_pending_all_the_while() {
 }
 
 #[test]
+fn a_file_held_open_for_long_can_be_replaced() {
+    let f = fixture();
+    let held = |name: &str| {
+        let (_, handle) = f.pending(name, b"old");
+        f.fs.flush(handle).expect("a duplicate was closed");
+        handle
+    };
+    let handles = [held("a"), held("b"), held("c"), held("d")];
+    let sealed = f.sealed("sealed", b"sealed");
+    f.clock.advance(GRACE * 2);
+    // By a closed file, by one that was never stored, by one that is in the same state.
+    f.settled("new", b"new");
+    f.rename("new", "a").expect("replaced");
+    let (_, handle) = f.pending("new", b"newer");
+    f.rename("new", "b").expect("replaced");
+    f.rename("c", "d").expect("replaced");
+    // Not by a sealed one, which leaves what was in its way as it is.
+    let last = held("e");
+    f.clock.advance(GRACE * 2);
+    assert_eq!(f.rename("sealed", "e"), Err(Errno::EPERM));
+    f.fs.write(handles[2], 0, b"newest", W).expect("written");
+    for handle in handles.into_iter().chain([handle, last]) {
+        f.fs.flush(handle).expect("closed");
+        f.fs.release(handle);
+    }
+    assert_eq!(f.list(f.t, 10), [".", "..", "a", "b", "d", "e", "sealed"]);
+    for (name, bytes) in [("a", &b"new"[..]), ("b", b"newer"), ("d", b"newest"), ("e", b"old")] {
+        assert_eq!(f.bytes(name).expect("there"), bytes, "{name}");
+    }
+    assert_eq!(f.ino("sealed"), Some(sealed));
+}
+
+#[test]
 fn expiry_is_exact_and_spares_open_handles() {
     let f = fixture();
     f.set_ttl("60s");
