@@ -139,6 +139,10 @@ impl Fs {
             let entry = from.table.entry(&from.key)?.ok_or(Errno::ENOENT)?;
             return self.rename_stored(from, to, &entry, target);
         }
+        // Before anything is stored: a refusal changes nothing.
+        if matches!(target, Some(End::File(entry)) if to.table.is_sealed(entry)) {
+            return Err(Errno::EPERM);
+        }
         if target_is_stored && state.stored.is_none() {
             self.store(file, &mut state)?;
         }

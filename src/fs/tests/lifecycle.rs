@@ -190,6 +190,16 @@ fn empty_files_may_be_written_once() {
 }
 
 #[test]
+fn a_refused_rename_stores_nothing() {
+    let f = fixture();
+    f.sealed("sealed", b"x");
+    let (_, handle) = f.pending("a", b"never closed");
+    assert_eq!(f.rename("a", "sealed"), Err(Errno::EPERM));
+    assert!(f.table().entry(b"a").expect("looked up").is_none());
+    f.fs.release(handle);
+}
+
+#[test]
 fn empty_files_may_be_written_before_their_release_came() {
     let f = fixture();
     let (ino, touch) = f.pending("a", b"");
