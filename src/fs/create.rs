@@ -242,11 +242,16 @@ impl Fs {
         let component = name.component().to_vec();
         let file = OpenFile::new(Arc::clone(table), writer, name, entry.attributes, Some(entry));
         let file = Arc::new(file);
+        // Before anybody can find it.
+        let mut state = file.state();
         self.names.insert(parent, &component, &file);
         self.inodes.update(ino, |inode| {
+            // Who has the empty file open reads what is written now.
+            state.readers = inode.handles;
             inode.node = Node::Open(Arc::clone(&file));
             inode.handles += 1;
         });
+        drop(state);
         Ok(Opened::for_writing(self.handles.insert(Handle::Write(file))))
     }
 }

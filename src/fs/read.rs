@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::create::open_value;
 use super::handles::Handle;
-use super::open_file::Body;
+use super::open_file::{Body, OpenFile};
 use super::{Errno, Fs, Node, Result};
 use crate::format::attributes::Kind;
 use crate::table::ValueReader;
@@ -17,19 +17,31 @@ impl Fs {
     pub(crate) fn read(&self, handle: u64, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let handle = self.handles.get(handle)?;
         match &*handle {
+            Handle::Read { ino, reader } if reader.is_empty() => {
+                self.read_once_empty(*ino, offset, buffer)
+            }
             Handle::Read { reader, .. } => Ok(reader.read_at(offset, buffer)?),
             Handle::Write(file) | Handle::ReadOpen(file) => {
-                let state = file.state();
-                let reader = match &state.body {
-                    Body::Writing(writer) => return Ok(writer.read_at(offset, buffer)?),
-                    Body::Stored(reader) => Arc::clone(reader),
-                    Body::Gone => return Err(Errno::EIO),
-                };
-                // The bytes are fixed: other readers need not wait.
-                drop(state);
-                Ok(reader.read_at(offset, buffer)?)
+                match read_open(file, offset, buffer)? {
+                    Some(length) => Ok(length),
+                    None => self.read_once_empty(file.ino(), offset, buffer),
+                }
             }
             Handle::Folder(_) => Err(Errno::EISDIR),
+        }
+    }
+
+    /// Reads through a handle on a file that was empty when it was opened or closed, and may have
+    /// been written since: that is seen by those who had it open as well.
+    fn read_once_empty(&self, ino: u64, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let (table, node) =
+            self.inodes.with(ino, |inode| (Arc::clone(&inode.table), inode.node.clone()))?;
+        match node {
+            Node::Open(file) => Ok(read_open(&file, offset, buffer)?.unwrap_or(0)),
+            Node::Stored { entry, .. } if entry.value_bytes == 0 => Ok(0),
+            Node::Stored { key, entry } => {
+                Ok(open_value(&table, key.as_deref(), &entry)?.read_at(offset, buffer)?)
+            }
         }
     }
 
@@ -46,6 +58,20 @@ impl Fs {
         }
         read_all(&open_value(&table, key.as_deref(), &entry)?)
     }
+}
+
+/// Reads from a file that is or was open for writing; None when it was stored empty.
+fn read_open(file: &OpenFile, offset: u64, buffer: &mut [u8]) -> Result<Option<usize>> {
+    let state = file.state();
+    let reader = match &state.body {
+        Body::Writing(writer) => return Ok(Some(writer.read_at(offset, buffer)?)),
+        Body::Stored(reader) if reader.is_empty() => return Ok(None),
+        Body::Stored(reader) => Arc::clone(reader),
+        Body::Gone => return Err(Errno::EIO),
+    };
+    // The bytes are fixed: other readers need not wait.
+    drop(state);
+    Ok(Some(reader.read_at(offset, buffer)?))
 }
 
 fn read_all(reader: &ValueReader) -> Result<Vec<u8>> {

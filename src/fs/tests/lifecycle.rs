@@ -200,6 +200,42 @@ fn a_refused_rename_stores_nothing() {
 }
 
 #[test]
+fn who_has_an_empty_file_open_reads_what_is_written_into_it() {
+    let f = fixture();
+    // Opened while it was first open for writing, and when it was closed.
+    let (ino, handle) = f.pending("a", b"");
+    let early = f.fs.open(ino, R).expect("opened").handle;
+    f.fs.flush(handle).expect("closed");
+    f.fs.release(handle);
+    let late = f.fs.open(ino, R).expect("opened").handle;
+    let read = |expected: &[u8]| {
+        for handle in [early, late] {
+            assert_eq!(f.read_all(handle).expect("read"), expected);
+        }
+    };
+    read(b"");
+    let writer = f.fs.open(ino, W).expect("written once").handle;
+    read(b"");
+    f.fs.write(writer, 0, b"x", W).expect("written");
+    read(b"x");
+    f.unlink("a").expect("pending");
+    f.fs.flush(writer).expect("closed");
+    f.fs.release(writer);
+    read(b"x");
+    // With its name it is the engine that has the bytes.
+    let ino = f.settled("b", b"");
+    let reader = f.fs.open(ino, R).expect("opened").handle;
+    let writer = f.fs.open(ino, W).expect("written once").handle;
+    f.fs.write(writer, 0, b"y", W).expect("written");
+    f.fs.flush(writer).expect("closed");
+    f.fs.release(writer);
+    assert_eq!(f.read_all(reader).expect("read"), b"y");
+    for handle in [early, late, reader] {
+        f.fs.release(handle);
+    }
+}
+
+#[test]
 fn empty_files_may_be_written_before_their_release_came() {
     let f = fixture();
     let (ino, touch) = f.pending("a", b"");
