@@ -12,6 +12,7 @@ mod program;
 mod semantics;
 mod shell;
 mod states;
+mod stress;
 mod tools;
 mod top_folder;
 mod tree;
