@@ -5,6 +5,7 @@
 //! that was found to fail, as text that can be pasted into a test of its own.
 
 mod answers;
+mod crowd;
 mod model;
 mod real;
 mod rules;
