@@ -57,6 +57,9 @@ struct Listing {
     at: u64,
     after: Option<Box<[u8]>>,
     source: Option<Source>,
+    /// The source has no more, and is not asked again: what is stored from now on may belong
+    /// before the names of open files that were handed out since.
+    source_ended: bool,
     /// The next entry of the source.
     peeked: Option<(Vec<u8>, Candidate)>,
     /// An entry that did not fit the last page.
@@ -87,6 +90,7 @@ impl Listing {
             at: PARENT_COOKIE,
             after: None,
             source: None,
+            source_ended: false,
             peeked: None,
             held: None,
             open: BTreeSet::new(),
@@ -96,6 +100,7 @@ impl Listing {
 
     fn peek(&mut self) -> Result<Option<&[u8]>> {
         if self.peeked.is_none()
+            && !self.source_ended
             && let Some(source) = &mut self.source
         {
             self.peeked = match source {
@@ -107,6 +112,7 @@ impl Listing {
                     .transpose()?
                     .map(|(name, entry)| (name, Candidate::Stored(entry))),
             };
+            self.source_ended = self.peeked.is_none();
         }
         Ok(self.peeked.as_ref().map(|(name, _)| &name[..]))
     }
@@ -227,6 +233,7 @@ impl Fs {
         listing.held = None;
         listing.peeked = None;
         listing.source = Some(self.source(folder, listing.after.as_deref())?);
+        listing.source_ended = false;
         listing.changes = changes;
         listing.at = offset;
         for _ in 0..position.skip {

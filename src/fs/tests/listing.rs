@@ -162,3 +162,28 @@ fn positions_that_were_never_given_are_refused() {
     let ino = f.settled("a", b"x");
     assert_eq!(f.fs.opendir(ino).err(), Some(Errno::ENOTDIR));
 }
+
+#[test]
+fn a_file_that_is_stored_under_a_listing_is_listed_once() {
+    let f = fixture();
+    f.settled("a", b"x");
+    let (_, early) = f.pending("b", b"x");
+    let (_, late) = f.pending("c", b"x");
+    let folder = f.fs.opendir(f.t).expect("opened");
+    let mut names = Vec::new();
+    let mut add = |item: &crate::fs::Item<'_>| {
+        names.push(String::from_utf8_lossy(item.name).into_owned());
+        if item.name == b"c" {
+            // Nothing stored was left, and now there is.
+            for handle in [early, late] {
+                f.fs.flush(handle).expect("closed");
+                f.fs.release(handle);
+            }
+        }
+        false
+    };
+    f.fs.readdir(folder, 0, false, &mut add).expect("listed");
+    assert_eq!(names, [".", "..", "a", "b", "c"]);
+    assert_eq!(f.page(folder, 5, 10), []);
+    f.fs.releasedir(folder);
+}
