@@ -104,7 +104,7 @@ impl Fs {
             Handle::ReadOpen(file) => {
                 let mut state = file.state();
                 state.readers -= 1;
-                if state.readers == 0 && matches!(state.body, Body::Stored(_)) {
+                if state.readers == 0 && state.writers == 0 {
                     state.body = Body::Gone;
                 }
                 drop(state);
@@ -150,14 +150,12 @@ impl Fs {
         }
         let name = state.name.take();
         if let Some(stored) = state.stored {
-            state.body = if state.readers == 0 {
-                Body::Gone
-            } else {
-                match open_value(file.table(), Some(&key), &stored) {
-                    Ok(reader) => Body::Stored(Arc::new(reader)),
-                    Err(_logged) => Body::Gone,
-                }
-            };
+            if state.readers == 0 {
+                state.body = Body::Gone;
+            } else if let Ok(reader) = open_value(file.table(), Some(&key), &stored) {
+                state.body = Body::Stored(Arc::new(reader));
+            }
+            // Else it has expired since: who has it open reads on what the writer had.
             // Readers of the same file go on showing it under its name.
             self.inodes.update(file.ino(), |inode| {
                 inode.node = Node::Stored { key: Some(key.clone()), entry: stored };

@@ -383,3 +383,20 @@ fn pages_cached_while_pending_are_dropped_once() {
     assert!(!first.keep_cache && second.keep_cache);
     assert!(!first.direct_io && first.no_flush);
 }
+
+#[test]
+fn who_reads_a_file_whose_stored_form_has_expired_reads_on() {
+    let f = fixture();
+    f.set_ttl("1h");
+    let (ino, handle) = f.pending("a", b"x");
+    f.fs.flush(handle).expect("a duplicate was closed");
+    let reader = f.fs.open(ino, R).expect("opened").handle;
+    f.clock.advance(Duration::from_secs(2 * 3600));
+    for _ in 0..2 {
+        f.db.upkeep().expect("its segment is dropped");
+    }
+    f.fs.release(handle);
+    assert_eq!(f.read_all(reader).expect("read"), b"x");
+    f.fs.release(reader);
+    assert_eq!(f.ino("a"), None);
+}
