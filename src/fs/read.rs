@@ -39,9 +39,12 @@ impl Fs {
         match node {
             Node::Open(file) => Ok(read_open(&file, offset, buffer)?.unwrap_or(0)),
             Node::Stored { entry, .. } if entry.value_bytes == 0 => Ok(0),
-            Node::Stored { key, entry } => {
-                Ok(open_value(&table, key.as_deref(), &entry)?.read_at(offset, buffer)?)
-            }
+            Node::Stored { key, entry } => match open_value(&table, key.as_deref(), &entry) {
+                Ok(reader) => Ok(reader.read_at(offset, buffer)?),
+                // Expired since; the handle is left with what it was opened on.
+                Err(_gone) if table.is_expired(&entry) => Ok(0),
+                Err(errno) => Err(errno),
+            },
         }
     }
 
