@@ -32,6 +32,8 @@ pub(super) struct Node {
     pub(super) versions: Vec<Vec<u8>>,
     /// A duplicate of its writer was closed, and nothing was written since.
     pub(super) is_half_closed: bool,
+    /// It was closed empty and opened for writing once more.
+    pub(super) was_reopened: bool,
 }
 
 impl Node {
@@ -49,6 +51,7 @@ impl Node {
             writers: 0,
             versions: Vec::new(),
             is_half_closed: false,
+            was_reopened: false,
         }
     }
 

@@ -100,6 +100,7 @@ impl Model {
         }
         node.versions = vec![Vec::new()];
         node.is_half_closed = false;
+        node.was_reopened = true;
         node.mtime_stays = false;
         Ok(())
     }

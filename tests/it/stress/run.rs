@@ -313,7 +313,12 @@ impl Run<'_> {
             self.model.names.remove(name);
         }
         for slot in 0..SLOTS {
-            self.compare(&Step::ReadAt { slot, at: 0, bytes: 300_000 })?;
+            // A handle from before its file was written once more may see it empty again.
+            let was_reopened =
+                |handle: usize| self.model.nodes[self.model.handles[handle].node].was_reopened;
+            if !self.model.slots[slot].is_some_and(was_reopened) {
+                self.compare(&Step::ReadAt { slot, at: 0, bytes: 300_000 })?;
+            }
         }
         self.real.drop_handles();
         Ok(())
