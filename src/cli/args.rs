@@ -1,6 +1,6 @@
 //! What may be typed. No meaning is given to it here.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -86,12 +86,28 @@ Options for -o, separated by commas:
   ro                    refuse every change
   rw                    allow changes (default)
   allow_other           let other users in; the kernel then enforces owner and mode
+                        (users other than root need user_allow_other in /etc/fuse.conf)
   default_permissions   let the kernel enforce owner and mode also for yourself
+  uid=USER, gid=GROUP   who owns the top folder, in which tables are made; a table belongs to
+                        whoever makes it [default: the user that mounts]
+  mode=OCTAL            the permissions of the top folder [default: 0755]; with 1777 every user
+                        may make tables and remove only their own
+  umask=OCTAL           permissions that nothing new gets, besides the umask of its maker;
+                        without mode= the top folder has what this leaves of 0777
+  noexec                let no program in the mount be run
+  root=DIR              the same as --root
+  config=FILE           the same as --config
   degraded              the same as --degraded
+  existing_roots        refuse a root that does not exist (is its drive mounted?) instead of
+                        making it
   threads=N             threads that serve the mount
   flush=DURATION        how often what was stored is made safe from power cuts, such as 1s
 Options known from fstab that have no meaning here (defaults, noatime, nosuid, nodev, user, \
-noauto, nofail, _netdev, x-...) are accepted and ignored.";
+noauto, nofail, _netdev, x-...) are accepted and ignored. A value with commas goes between \
+double quotes.
+
+With the links that scripts/install makes, `mount -t littfs DIR[:DIR...] MOUNTPOINT` and \
+/etc/fstab do the same; see docs/operations.md.";
 
 fn mount_examples() -> String {
     format!(
@@ -123,11 +139,44 @@ pub(crate) struct MountArguments {
     /// Where a mount in the background logs to [default: littfs.log in the first root]
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
+    /// What the mount table shows as the source [default: the first root]
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Ignore options that are not known, as mount(8) wants it with -s
+    #[arg(long, hide = true)]
+    pub(crate) sloppy: bool,
     /// Set by littfs itself: this process is the background mount, its stdout tells the starter
     #[arg(long, hide = true, conflicts_with = "foreground")]
     pub(crate) background_child: bool,
     /// The directory to mount on
     pub(crate) mountpoint: PathBuf,
+}
+
+impl MountArguments {
+    /// The command line of the background mount that these arguments ask for.
+    pub(crate) fn in_background(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec!["mount".into(), "--background-child".into()];
+        let mut add = |name: &str, value: &OsStr| words.extend([name.into(), value.to_owned()]);
+        for root in &self.database.roots {
+            add("--root", root.as_os_str());
+        }
+        for option in &self.options {
+            add("-o", option.as_ref());
+        }
+        if let Some(file) = &self.database.config {
+            add("--config", file.as_os_str());
+        }
+        if let Some(file) = &self.log_file {
+            add("--log-file", file.as_os_str());
+        }
+        if let Some(name) = &self.source {
+            add("--source", name.as_ref());
+        }
+        let flags = [("--degraded", self.database.degraded), ("--sloppy", self.sloppy)];
+        words.extend(flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into()));
+        words.extend(["--".into(), self.mountpoint.clone().into_os_string()]);
+        words
+    }
 }
 
 /// Arguments of `umount`.

@@ -15,7 +15,7 @@ use super::database::Access;
 use super::log_file::LogFile;
 use super::mount::{Plan, READY};
 use super::signals::Signals;
-use super::{EXIT_USAGE, Failure, Outcome, database, fail, mount_options, mountinfo, say, umount};
+use super::{EXIT_USAGE, Failure, Outcome, database, fail, mountinfo, say, umount};
 
 /// How long a mount that is told to end may take to do so with files still open in it.
 const END_WAIT: Duration = Duration::from_secs(10);
@@ -48,11 +48,12 @@ pub(super) fn serve_in_background(plan: impl FnOnce() -> Result<Plan, Failure>) 
             .or_else(|error| fail(format!("cannot leave the session: {error}")))?;
         std::env::set_current_dir("/").or_else(|error| fail(format!("cannot enter /: {error}")))?;
         let mut detached = false;
-        let outcome = serve(&plan, || {
+        let mounted = || {
             report(READY);
             detached = true;
             detach(&log)
-        });
+        };
+        let outcome = serve(&plan, mounted);
         match outcome {
             // The starter is gone; what ended the mount belongs into the log.
             Err(Failure::Message(message)) if detached => {
@@ -98,7 +99,7 @@ fn serve(plan: &Plan, mounted: impl FnOnce() -> Result<(), Failure>) -> Outcome 
     let signals = Signals::watch()?;
     let access = if plan.options.read_only { Access::Read } else { Access::Write };
     let db = Db::open(database::open_options(&plan.config, access, plan.options.degraded))?;
-    let mount = Mount::new(&db, &plan.mountpoint, &mount_options(&plan.options, &plan.config))?;
+    let mount = Mount::new(&db, &plan.mountpoint, &mount_options(plan))?;
     let (ended, is_ended) = channel::<()>();
     let unmounter = mount.unmounter();
     let (mountpoint, closing) = (plan.mountpoint.clone(), db.clone());
@@ -107,8 +108,8 @@ fn serve(plan: &Plan, mounted: impl FnOnce() -> Result<(), Failure>) -> Outcome 
             log::warn!("{error}; it is taken away from under the programs that use it");
         }
         // The mount table has the last word: a mount left behind would answer nothing.
-        if mountinfo::is_ours(&mountpoint) {
-            umount::detach(&mountpoint);
+        if mountinfo::is_ours(&mountpoint) && !umount::detach(&mountpoint) {
+            log::warn!("{} stays behind as a dead mount", mountpoint.display());
         }
         close_when_it_lasts(&is_ended, &closing);
     });
@@ -121,11 +122,18 @@ fn serve(plan: &Plan, mounted: impl FnOnce() -> Result<(), Failure>) -> Outcome 
     Ok(ExitCode::SUCCESS)
 }
 
-fn mount_options(options: &mount_options::Options, config: &Config) -> MountOptions {
+fn mount_options(plan: &Plan) -> MountOptions {
+    let Plan { config, options, source, .. } = plan;
     MountOptions {
         read_only: options.read_only,
         allow_other: options.allow_other,
         default_permissions: options.default_permissions,
+        no_exec: options.no_exec,
+        source: source.clone(),
+        top_owner: options.uid,
+        top_group: options.gid,
+        top_permissions: options.top_permissions(),
+        umask: options.umask.unwrap_or(0),
         threads: Some(config.threads),
         table_settings: config.table_settings(),
     }

@@ -10,6 +10,7 @@ mod bench;
 mod check;
 mod daemon;
 mod database;
+mod helpers;
 mod keys;
 mod log_file;
 mod mount;
@@ -22,6 +23,7 @@ mod signals;
 mod umount;
 mod values;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -49,6 +51,11 @@ impl From<littfs::Error> for Failure {
     }
 }
 
+/// Names besides `littfs` that the program answers to: those that mount(8) and umount(8) make of
+/// the types `littfs` and `fuse.littfs`.
+const NAMES: [&str; 4] =
+    ["mount.littfs", "mount.fuse.littfs", "umount.littfs", "umount.fuse.littfs"];
+
 /// What a command comes to.
 pub(crate) type Outcome = Result<ExitCode, Failure>;
 
@@ -60,15 +67,27 @@ pub(crate) fn fail<T>(message: impl Into<String>) -> Result<T, Failure> {
 /// Talks to the person, on stderr. That nobody listens is no reason to stop.
 pub(crate) fn say(message: &str) {
     use std::io::Write;
-    let line = format!("littfs: {}\n", message.replace('\n', " "));
+    let line = format!("{}: {}\n", name(), message.replace('\n', " "));
     drop(std::io::stderr().write_all(line.as_bytes()));
+}
+
+/// The name under which the program was started, if it is one of those that mean something.
+fn name() -> &'static str {
+    let typed = std::env::args_os().next().map(PathBuf::from);
+    let typed = typed.as_deref().and_then(Path::file_name);
+    NAMES.into_iter().find(|name| typed == Some(name.as_ref())).unwrap_or("littfs")
 }
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
+    match name() {
+        "littfs" => {}
+        name if name.starts_with("umount.") => return helpers::umount(),
+        _ => return helpers::mount(),
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return explain(&error),
+        Err(error) => return explain_as(&error, "littfs", EXIT_USAGE),
     };
     match run(arguments.command) {
         Ok(code) => code,
@@ -99,7 +118,7 @@ fn run(command: Command) -> Outcome {
 }
 
 /// Help goes to stdout as it is; a mistake becomes one line on stderr.
-fn explain(error: &clap::Error) -> ExitCode {
+fn explain_as(error: &clap::Error, program: &str, usage: u8) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             drop(error.print());
@@ -107,17 +126,17 @@ fn explain(error: &clap::Error) -> ExitCode {
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             drop(error.print());
-            ExitCode::from(EXIT_USAGE)
+            ExitCode::from(usage)
         }
         _ => {
-            say(&one_line(&error.render().to_string()));
-            ExitCode::from(EXIT_USAGE)
+            say(&one_line(&error.render().to_string(), program));
+            ExitCode::from(usage)
         }
     }
 }
 
 /// The message and the tips of a parser error, without its headings and usage.
-fn one_line(rendered: &str) -> String {
+fn one_line(rendered: &str, program: &str) -> String {
     let paragraphs = rendered.split("\n\n").filter(|paragraph| {
         let start = paragraph.trim_start();
         !start.starts_with("Usage:") && !start.starts_with("For more information")
@@ -137,8 +156,8 @@ fn one_line(rendered: &str) -> String {
         .find_map(|line| line.strip_prefix("Usage: littfs "))
         .and_then(|usage| usage.split_whitespace().next())
         .filter(|word| word.chars().all(char::is_alphabetic));
-    let help = command.map_or("littfs --help".to_owned(), |name| format!("littfs {name} --help"));
-    format!("{message}; see `{help}`")
+    let command = command.map_or(String::new(), |name| format!(" {name}"));
+    format!("{message}; see `{program}{command} --help`")
 }
 
 #[cfg(test)]
@@ -168,7 +187,7 @@ mod tests {
             ),
         ] {
             let error = Arguments::try_parse_from(line).expect_err("wrong usage");
-            assert_eq!(one_line(&error.render().to_string()), expected);
+            assert_eq!(one_line(&error.render().to_string(), "littfs"), expected);
         }
     }
 }

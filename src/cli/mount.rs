@@ -6,13 +6,13 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use littfs::config::Config;
 use nix::sys::statvfs::statvfs;
 
 use super::args::MountArguments;
-use super::mount_options::{self, Options};
+use super::mount_options::{self, Options, Unknown};
 use super::{Failure, Outcome, daemon, database, fail, log_file, preflight};
 
 /// What the background mount writes when it can be used.
@@ -26,13 +26,24 @@ pub(super) struct Plan {
     pub(super) config: Config,
     pub(super) options: Options,
     pub(super) mountpoint: PathBuf,
+    /// What the mount table shows as the source, when it is not the first root.
+    pub(super) source: Option<String>,
 }
 
 impl Plan {
-    fn new(arguments: &MountArguments) -> Result<Self, Failure> {
-        let mut options = mount_options::parse(&arguments.options)?;
+    pub(super) fn new(arguments: &MountArguments) -> Result<Self, Failure> {
+        let unknown = if arguments.sloppy { Unknown::Ignored } else { Unknown::Refused };
+        let mut options = mount_options::parse(&arguments.options, unknown)?;
+        if options.remount {
+            return fail(
+                "a mount is changed by `mount -o remount,ro` or `mount -o remount,rw`; everything else needs `littfs umount` and a new mount",
+            );
+        }
         options.degraded |= arguments.database.degraded;
-        let mut config = database::configuration(&arguments.database)?;
+        let mut database = arguments.database.clone();
+        database.roots.append(&mut options.roots);
+        database.config = database.config.or(options.config.take());
+        let mut config = database::configuration(&database)?;
         if let Some(interval) = options.flush_interval {
             config.flush_interval = interval;
         }
@@ -43,7 +54,7 @@ impl Plan {
             config.log_file = Some(database::absolute(file)?);
         }
         let mountpoint = database::absolute(&arguments.mountpoint)?;
-        Ok(Self { config, options, mountpoint })
+        Ok(Self { config, options, mountpoint, source: arguments.source.clone() })
     }
 }
 
@@ -56,30 +67,29 @@ pub(super) fn run(arguments: &MountArguments) -> Outcome {
             Ok(Plan { mountpoint: preflight::real_path(&plan.mountpoint), ..plan })
         });
     }
-    let mut plan = Plan::new(arguments)?;
-    plan.mountpoint =
-        preflight::check(&plan.mountpoint, &plan.config.roots, plan.options.allow_other)?;
+    let plan = preflight::check(Plan::new(arguments)?)?;
     if arguments.foreground {
         log_file::log_to_stderr(log_file::MOUNT_LEVEL);
         daemon::serve_in_foreground(&plan)
     } else {
-        start_in_background(&plan)
+        wait_for_answer(start(arguments)?, &plan)
     }
 }
 
-fn start_in_background(plan: &Plan) -> Outcome {
+/// Starts the background mount.
+pub(super) fn start(arguments: &MountArguments) -> Result<Child, Failure> {
     let program = std::env::current_exe()
         .or_else(|error| fail(format!("cannot find the littfs program itself: {error}")))?;
-    // The flag goes right behind the command, since a `--` may stand before the mountpoint.
-    let mut typed = std::env::args_os().skip(1);
-    let mut child = Command::new(program)
-        .args(typed.next())
-        .arg("--background-child")
-        .args(typed)
+    Command::new(program)
+        .args(arguments.in_background())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .or_else(|error| fail(format!("cannot start the background mount: {error}")))?;
+        .or_else(|error| fail(format!("cannot start the background mount: {error}")))
+}
+
+/// Waits until the background mount answers or says why it does not.
+pub(super) fn wait_for_answer(mut child: Child, plan: &Plan) -> Outcome {
     let mut report = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout.take(REPORT_BYTES_MAX))
@@ -87,7 +97,7 @@ fn start_in_background(plan: &Plan) -> Outcome {
             .or_else(|error| fail(format!("no word from the background mount: {error}")))?;
     }
     if report == READY.as_bytes() {
-        return wait_for_answer(plan);
+        return check_answer(plan);
     }
     let report = String::from_utf8_lossy(&report);
     match report.trim() {
@@ -100,7 +110,7 @@ fn start_in_background(plan: &Plan) -> Outcome {
 }
 
 /// The kernel lets this call wait until the mount is served, and fails it when the server dies.
-fn wait_for_answer(plan: &Plan) -> Outcome {
+fn check_answer(plan: &Plan) -> Outcome {
     match statvfs(&plan.mountpoint) {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(error) => fail(format!(

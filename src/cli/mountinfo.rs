@@ -1,28 +1,33 @@
 //! What is mounted where: `/proc/self/mountinfo`, see proc(5).
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, fail};
 
 const FILE: &str = "/proc/self/mountinfo";
-/// How the source of a mount of ours begins; the first root follows.
-const SOURCE_PREFIX: &[u8] = b"littfs:";
+/// The type of every mount of ours.
+const KIND: &str = "fuse.littfs";
 
 /// Something that is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
     pub(crate) mountpoint: PathBuf,
+    pub(crate) options: String,
     pub(crate) kind: String,
     pub(crate) source: OsString,
 }
 
 impl Mounted {
-    /// The first root of the database, when this is a mount of ours.
-    pub(crate) fn first_root(&self) -> Option<PathBuf> {
-        let root = self.source.as_bytes().strip_prefix(SOURCE_PREFIX)?;
-        Some(PathBuf::from(OsString::from_vec(root.to_vec())))
+    /// Whether littfs made it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.kind == KIND
+    }
+
+    /// Whether this mount has an option, such as `noexec`.
+    pub(crate) fn has_option(&self, name: &str) -> bool {
+        self.options.split(',').any(|option| option == name)
     }
 }
 
@@ -35,7 +40,7 @@ pub(crate) fn find(mountpoint: &Path) -> Result<Option<Mounted>, Failure> {
 
 /// Whether a mount of ours is the topmost one on this path.
 pub(crate) fn is_ours(mountpoint: &Path) -> bool {
-    find(mountpoint).is_ok_and(|found| found.is_some_and(|mounted| mounted.first_root().is_some()))
+    find(mountpoint).is_ok_and(|found| found.is_some_and(|mounted| mounted.is_ours()))
 }
 
 /// All mounts, later ones cover earlier ones. Lines that make no sense are passed over.
@@ -45,12 +50,13 @@ fn parse(content: &[u8]) -> Vec<Mounted> {
 
 fn parse_line(line: &[u8]) -> Option<Mounted> {
     let mut words = line.split(|&byte| byte == b' ');
-    let mountpoint = words.nth(4)?;
+    let (mountpoint, options) = (words.nth(4)?, words.next()?);
     // Any number of optional fields stands before the single hyphen.
     let mut rest = words.skip_while(|&word| word != b"-").skip(1);
     let (kind, source) = (rest.next()?, rest.next()?);
     Some(Mounted {
         mountpoint: PathBuf::from(OsString::from_vec(decode(mountpoint))),
+        options: String::from_utf8_lossy(options).into_owned(),
         kind: String::from_utf8_lossy(&decode(kind)).into_owned(),
         source: OsString::from_vec(decode(source)),
     })
@@ -80,15 +86,16 @@ mod tests {
     #[test]
     fn lines_are_understood_and_escapes_decoded() {
         let content = b"22 1 8:1 / / rw,relatime shared:1 master:2 - ext4 /dev/sda1 rw\n\
-            77 22 0:50 / /home/a\\040b/litt\\134x rw,nosuid - fuse.littfs littfs:/mnt/a\\040b\\011c rw\n\
+            77 22 0:50 / /home/a\\040b/litt\\134x rw,nosuid - fuse.littfs /mnt/a\\040b\\011c rw\n\
             garbage\n78 22 0:51 / /short rw -\n\n";
         let mounts = parse(content);
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].source, "/dev/sda1");
-        assert_eq!(mounts[0].first_root(), None);
+        assert!(!mounts[0].is_ours() && mounts[0].has_option("relatime"));
         assert_eq!(mounts[1].mountpoint, Path::new("/home/a b/litt\\x"));
         assert_eq!(mounts[1].kind, "fuse.littfs");
-        assert_eq!(mounts[1].first_root(), Some(PathBuf::from("/mnt/a b\tc")));
+        assert_eq!(mounts[1].source, "/mnt/a b\tc");
+        assert!(mounts[1].is_ours() && !mounts[1].has_option("suid"));
     }
 
     #[test]

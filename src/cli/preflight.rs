@@ -5,18 +5,53 @@ use std::path::{Path, PathBuf};
 
 use littfs::fuse::check_mountpoint;
 
-use super::{Failure, fail};
+use super::mount::Plan;
+use super::{Failure, fail, mountinfo, say, umount};
 
-/// Checks the mountpoint and what mounting needs, and returns the real path of the mountpoint.
-pub(crate) fn check(
-    mountpoint: &Path,
-    roots: &[PathBuf],
-    allow_other: bool,
-) -> Result<PathBuf, Failure> {
-    if let Ok(real) = fs::canonicalize(mountpoint) {
-        check_apart(mountpoint, &real, roots)?;
+/// Checks the roots, the mountpoint and what mounting needs, and makes the mountpoint a real path.
+/// A mount of littfs that has died there is taken away: nothing is lost with it.
+pub(super) fn check(mut plan: Plan) -> Result<Plan, Failure> {
+    if plan.options.existing_roots && !plan.options.degraded {
+        check_existing(&plan.config.roots)?;
     }
-    Ok(check_mountpoint(mountpoint, allow_other)?)
+    take_dead_mount_away(&plan.mountpoint);
+    if let Ok(real) = fs::canonicalize(&plan.mountpoint) {
+        check_apart(&plan.mountpoint, &real, &plan.config.roots)?;
+    }
+    plan.mountpoint = check_mountpoint(&plan.mountpoint, plan.options.allow_other)?;
+    Ok(plan)
+}
+
+/// A root that is not there is most likely on a drive that is not mounted; a database made in its
+/// place would fill the drive of the system.
+fn check_existing(roots: &[PathBuf]) -> Result<(), Failure> {
+    match roots.iter().find(|root| !root.is_dir()) {
+        None => Ok(()),
+        Some(root) => fail(format!(
+            "root {0}: there is no such directory; is its drive mounted? For a new database make it with `mkdir -p {0}`",
+            root.display()
+        )),
+    }
+}
+
+fn take_dead_mount_away(mountpoint: &Path) {
+    let is_dead = || {
+        let error = fs::read_dir(mountpoint).err();
+        error.is_some_and(|error| error.raw_os_error() == Some(nix::libc::ENOTCONN))
+    };
+    // One may hide another.
+    while is_dead() {
+        match mountinfo::find(&umount::resolve(mountpoint)) {
+            Ok(Some(mounted)) if mounted.is_ours() && umount::detach(&mounted.mountpoint) => {
+                say(&format!(
+                    "note: on {} was a mount whose program had died; it is taken away",
+                    mountpoint.display()
+                ));
+            }
+            // What it is and what helps is told by whoever meets it next.
+            _ => return,
+        }
+    }
 }
 
 /// A database below its own mountpoint would wait for itself; a mount inside a root would look
@@ -53,16 +88,21 @@ pub(crate) fn real_path(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use littfs::config::Config;
+
+    use super::super::mount_options::Options;
     use super::*;
 
     #[test]
     fn mountpoint_and_roots_are_kept_apart() {
         let folder = tempfile::tempdir().expect("temporary directory");
-        let message = |mountpoint: &Path, root: &Path| match check(
-            mountpoint,
-            &[root.to_path_buf()],
-            false,
-        ) {
+        let plan = |mountpoint: &Path, root: &Path| Plan {
+            config: Config { roots: vec![root.to_path_buf()], ..Config::default() },
+            options: Options::default(),
+            mountpoint: mountpoint.to_path_buf(),
+            source: None,
+        };
+        let message = |mountpoint: &Path, root: &Path| match check(plan(mountpoint, root)) {
             Err(Failure::Message(message)) => message,
             other => panic!("{other:?} where a message was expected"),
         };

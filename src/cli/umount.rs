@@ -3,12 +3,15 @@
 //! A daemon holds the lock of each root until its database is closed, and gives back the first
 //! root's last. The mount table says which root that is, so no process is looked for by name.
 
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use littfs::config::Config;
 use littfs::{LOCK_FILE_NAME, LOG_FILE_NAME};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
@@ -24,28 +27,49 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Runs `littfs umount`.
 pub(super) fn run(arguments: &UmountArguments) -> Outcome {
     let mounted = find(&arguments.mountpoint)?;
-    let Some(root) = mounted.first_root() else {
-        return fail(format!(
-            "{} is not a littfs mount, but one of {} ({}); use umount",
-            mounted.mountpoint.display(),
-            mounted.source.display(),
-            mounted.kind
-        ));
-    };
     unmount(&mounted.mountpoint)?;
-    wait_for_release(&mounted.mountpoint, &root, WAIT_MAX)
+    wait_for_end(&mounted)
+}
+
+/// Waits until the daemon of a mount that was taken away has made everything durable.
+pub(super) fn wait_for_end(mounted: &Mounted) -> Outcome {
+    match first_root(&mounted.source) {
+        Some(root) => wait_for_release(&mounted.mountpoint, &root, WAIT_MAX),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The first root of a database by the source of its mount: the root, or what mount(8) was given,
+/// which is several of them or a configuration file.
+pub(super) fn first_root(source: &OsStr) -> Option<PathBuf> {
+    let whole = PathBuf::from(source);
+    if whole.is_dir() {
+        return Some(whole);
+    }
+    if whole.is_file() {
+        let config = Config::read(&whole).ok()?;
+        return config.roots.first().cloned();
+    }
+    let first = source.as_bytes().split(|byte| *byte == b':').next()?;
+    Some(PathBuf::from(OsStr::from_bytes(first)))
 }
 
 /// The mount on this path. The path is first taken as it was typed, so that a mount whose daemon
 /// has died, and which therefore answers nothing, is found too.
-fn find(typed: &Path) -> Result<Mounted, Failure> {
+pub(super) fn find(typed: &Path) -> Result<Mounted, Failure> {
     let path = database::absolute(typed)?;
-    if let Some(mounted) = mountinfo::find(&without_trailing_slash(&path))? {
-        return Ok(mounted);
-    }
-    let real = resolve(&path);
-    match mountinfo::find(&real)? {
-        Some(mounted) => Ok(mounted),
+    let found = match mountinfo::find(&without_trailing_slash(&path))? {
+        Some(mounted) => Some(mounted),
+        None => mountinfo::find(&resolve(&path))?,
+    };
+    match found {
+        Some(mounted) if mounted.is_ours() => Ok(mounted),
+        Some(mounted) => fail(format!(
+            "{} is not a littfs mount, but one of {} ({}); use umount",
+            mounted.mountpoint.display(),
+            mounted.source.display(),
+            mounted.kind
+        )),
         None if std::fs::symlink_metadata(&path)
             .is_err_and(|e| e.kind() == ErrorKind::NotFound) =>
         {
@@ -60,7 +84,7 @@ fn without_trailing_slash(path: &Path) -> PathBuf {
 }
 
 /// The path without symbolic links. Of a dead mount only the folder above it can be asked.
-fn resolve(path: &Path) -> PathBuf {
+pub(super) fn resolve(path: &Path) -> PathBuf {
     if let Ok(real) = std::fs::canonicalize(path) {
         return real;
     }
@@ -70,7 +94,7 @@ fn resolve(path: &Path) -> PathBuf {
     }
 }
 
-fn unmount(mountpoint: &Path) -> Result<(), Failure> {
+pub(super) fn unmount(mountpoint: &Path) -> Result<(), Failure> {
     if nix::unistd::geteuid().is_root() {
         match umount2(mountpoint, MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => return Ok(()),
@@ -110,17 +134,19 @@ fn busy<T>(mountpoint: &Path) -> Result<T, Failure> {
     ))
 }
 
-/// Takes a busy mount out of the tree; it ends when the last program lets go of it.
-pub(super) fn detach(mountpoint: &Path) {
+/// Takes a busy mount out of the tree; it ends when the last program lets go of it. Whether that
+/// worked.
+pub(super) fn detach(mountpoint: &Path) -> bool {
     let detached = umount2(mountpoint, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
-    if detached.is_err() {
-        let helper = Command::new(HELPER).args(["-u", "-z", "--"]).arg(mountpoint).output();
-        match helper {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => log::warn!("{}", String::from_utf8_lossy(&output.stderr).trim()),
-            Err(error) => log::warn!("cannot run {HELPER}: {error}"),
-        }
+    if detached.is_ok() {
+        return true;
     }
+    match Command::new(HELPER).args(["-u", "-z", "--"]).arg(mountpoint).output() {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => log::warn!("{}", String::from_utf8_lossy(&output.stderr).trim()),
+        Err(error) => log::warn!("cannot run {HELPER}: {error}"),
+    }
+    false
 }
 
 /// Waits until nobody holds the lock of the first root.

@@ -111,6 +111,10 @@ pub(crate) struct FsOptions {
     pub(crate) read_only: bool,
     /// Who owns the top folder.
     pub(crate) owner: Caller,
+    /// The permissions of the top folder.
+    pub(crate) top_permissions: u32,
+    /// Permissions that nothing new gets, whatever its maker asks for.
+    pub(crate) umask: u32,
     /// What tables made by mkdir start with.
     pub(crate) table_settings: TableSettings,
 }
@@ -120,6 +124,7 @@ pub(crate) struct Fs {
     db: Db,
     kernel: Arc<dyn Kernel>,
     read_only: bool,
+    umask: u32,
     table_settings: TableSettings,
     top: Mutex<Attributes>,
     inodes: Arc<Inodes>,
@@ -180,13 +185,15 @@ impl Fs {
     pub(crate) fn new(db: Db, kernel: Arc<dyn Kernel>, options: FsOptions) -> Self {
         let now_ns = db.clock().now_ns();
         let owner = options.owner;
-        let top = Attributes::new(Kind::Folder, 0o755, owner.uid, owner.gid, now_ns);
+        let permissions = options.top_permissions;
+        let top = Attributes::new(Kind::Folder, permissions, owner.uid, owner.gid, now_ns);
         let inodes = Arc::new(Inodes::new());
         let watch: Arc<dyn Watcher> =
             Arc::new(TableWatch { kernel: Arc::clone(&kernel), inodes: Arc::clone(&inodes) });
         db.watch(&watch);
         Self {
             read_only: options.read_only || db.is_read_only(),
+            umask: options.umask,
             table_settings: options.table_settings,
             kernel,
             top: Mutex::new(top),
@@ -286,7 +293,8 @@ impl Fs {
     }
 
     /// Attributes of something new in a folder: a folder with the set-group-id bit hands down its
-    /// group, and to folders the bit as well.
+    /// group, and to folders the bit as well. The umask of the caller is in the permissions
+    /// already, that of the mount is taken off here; of links nobody asks for permissions.
     fn new_attributes(
         &self,
         caller: Caller,
@@ -297,6 +305,8 @@ impl Fs {
         let inherits = folder.permissions() & libc::S_ISGID != 0;
         let gid = if inherits { folder.gid } else { caller.gid };
         let handed_down = if inherits && kind == Kind::Folder { libc::S_ISGID } else { 0 };
+        let permissions =
+            if kind == Kind::Symlink { permissions } else { permissions & !self.umask };
         Attributes::new(kind, permissions | handed_down, caller.uid, gid, self.now_ns())
     }
 }

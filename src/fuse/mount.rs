@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a mount is made.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct MountOptions {
     /// Refuse every change.
     pub read_only: bool,
@@ -37,6 +38,19 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Let the kernel check modes and owners; always done when others are let in.
     pub default_permissions: bool,
+    /// Let no program in the mount be run.
+    pub no_exec: bool,
+    /// What the mount table shows as the source; None for the first root.
+    pub source: Option<String>,
+    /// Who owns the top folder; None for the user that mounts.
+    pub top_owner: Option<u32>,
+    /// The group of the top folder; None for that of the user that mounts.
+    pub top_group: Option<u32>,
+    /// The permissions of the top folder, in which tables are made; None for 0755.
+    pub top_permissions: Option<u32>,
+    /// Permissions that new files and folders do not get, in addition to the umask of whoever
+    /// makes them.
+    pub umask: u32,
     /// Threads that serve requests; None for a number that suits the machine.
     pub threads: Option<usize>,
     /// What tables made by mkdir start with.
@@ -100,14 +114,7 @@ impl Mount {
         let kernel = Arc::new(Notices::new());
         let ended = Arc::new(Ended::new());
         let counts = Arc::new(RequestCounts::new());
-        let owner =
-            Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
-        let fs_options = FsOptions {
-            read_only: options.read_only,
-            owner,
-            table_settings: options.table_settings,
-        };
-        let fs = Fs::new(db.clone(), Arc::clone(&kernel) as Arc<dyn Kernel>, fs_options);
+        let fs = Fs::new(db.clone(), Arc::clone(&kernel) as Arc<dyn Kernel>, fs_options(options));
         let translator = Translator::new(fs, Arc::clone(&counts), Arc::clone(&ended));
         let failed = |error: io::Error| refused(mountpoint, cannot_serve(&error));
         let config = config(options, options.read_only || db.is_read_only(), &db.roots());
@@ -180,10 +187,24 @@ impl Unmounter {
     }
 }
 
+fn fs_options(options: &MountOptions) -> FsOptions {
+    let owner = Caller {
+        uid: options.top_owner.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+        gid: options.top_group.unwrap_or_else(|| nix::unistd::getegid().as_raw()),
+    };
+    FsOptions {
+        read_only: options.read_only,
+        owner,
+        top_permissions: options.top_permissions.unwrap_or(0o755),
+        umask: options.umask,
+        table_settings: options.table_settings,
+    }
+}
+
 fn config(options: &MountOptions, read_only: bool, roots: &[PathBuf]) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
-        MountOption::FSName(source_name(roots)),
+        MountOption::FSName(source_name(options.source.as_deref(), roots)),
         // As a plain option, for it reaches the kernel also when the mount is made by root.
         MountOption::CUSTOM("subtype=littfs".to_owned()),
         MountOption::NoSuid,
@@ -193,6 +214,9 @@ fn config(options: &MountOptions, read_only: bool, roots: &[PathBuf]) -> Config 
     // a changed folder and needs its mode again.
     if options.allow_other || options.default_permissions {
         config.mount_options.push(MountOption::DefaultPermissions);
+    }
+    if options.no_exec {
+        config.mount_options.push(MountOption::NoExec);
     }
     if read_only {
         config.mount_options.push(MountOption::RO);

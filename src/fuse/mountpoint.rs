@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -190,9 +190,10 @@ pub(super) fn abort(minor: u32) -> io::Result<()> {
 }
 
 /// How the mount is named in /proc/mounts. A comma would end the option.
-pub(super) fn source_name(roots: &[PathBuf]) -> String {
-    let root = roots.first().map(|root| root.as_os_str().as_bytes()).unwrap_or_default();
-    format!("littfs:{}", String::from_utf8_lossy(root)).replace([',', '\n', '\0'], "_")
+pub(super) fn source_name(wanted: Option<&str>, roots: &[PathBuf]) -> String {
+    let root = || roots.first().map(|root| root.to_string_lossy().into_owned());
+    let name = wanted.map(str::to_owned).or_else(root).unwrap_or_default();
+    name.replace([',', '\n', '\0'], "_")
 }
 
 #[cfg(test)]
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn mountinfo_is_understood() {
         let info = b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
-            90 22 0:51 / /mnt/a\\040b rw,nosuid - fuse.littfs littfs:/r rw\n\
+            90 22 0:51 / /mnt/a\\040b rw,nosuid - fuse.littfs /r rw\n\
             91 90 0:52 / /mnt/a\\040b rw - fuse x rw\n";
         assert_eq!(device_at(info, Path::new("/mnt/a b")), Some(52));
         assert_eq!(device_at(info, Path::new("/")), Some(1));
@@ -240,7 +241,8 @@ mod tests {
 
     #[test]
     fn names_have_no_commas() {
-        assert_eq!(source_name(&["/a,b".into(), "/c".into()]), "littfs:/a_b");
-        assert_eq!(source_name(&[]), "littfs:");
+        assert_eq!(source_name(None, &["/a,b".into(), "/c".into()]), "/a_b");
+        assert_eq!(source_name(Some("/a:/b"), &["/a".into()]), "/a:/b");
+        assert_eq!(source_name(None, &[]), "");
     }
 }

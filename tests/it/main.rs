@@ -1,10 +1,12 @@
 //! Everything that is tested from outside, in one program: each test binary is a link of its own.
 
+mod apart;
 mod budgets;
 mod caches;
 mod cli_errors;
 mod crash;
 mod expiry;
+mod fstab;
 mod limits;
 mod mounted;
 mod mounting;

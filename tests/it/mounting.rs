@@ -99,16 +99,34 @@ fn signals_end_a_mount_in_order() {
 }
 
 #[test]
-fn a_dead_mount_is_named_and_can_be_taken_away() {
+fn a_dead_mount_is_taken_away_by_the_next_mount_or_by_umount() {
     let home = Home::new();
+    let die = || {
+        kill(home.daemon(), Signal::SIGKILL).expect("signal");
+        // Not by a stat, which the kernel answers from what it remembers.
+        wait_until("it still answers", || fs::read_dir(home.mountpoint()).is_err());
+        wait_until("the roots are not given back", || home.run(&["ls"]).code == 0);
+    };
     home.succeeds(&["mount", "m"]);
-    kill(home.daemon(), Signal::SIGKILL).expect("signal");
-    // Not by a stat, which the kernel answers from what it remembers.
-    wait_until("it still answers", || fs::read_dir(home.mountpoint()).is_err());
-    home.run(&["mount", "m"]).is_refused(&["whose program has died", "littfs umount"]);
+    die();
     home.succeeds(&["umount", "m"]);
+    assert!(!home.is_mounted());
+
     home.succeeds(&["mount", "m"]);
+    die();
+    let run = home.run(&["mount", "m"]);
+    assert_eq!((run.code, run.stderr.lines().count()), (0, 1), "{run:?}");
+    assert!(run.stderr.contains("whose program had died; it is taken away"), "{run:?}");
+    fs::read_dir(home.mountpoint()).expect("the new mount answers");
     home.succeeds(&["umount", "m"]);
+    assert!(!home.is_mounted(), "nothing is left under it");
+
+    // The dead mount of another file system is not ours to take away.
+    let script = "mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 other m 3<> /dev/fuse";
+    let mounted = Command::new("bash").args(["-c", script]).current_dir(home.path()).status();
+    assert!(mounted.expect("a shell").success());
+    home.run(&["mount", "m"]).is_refused(&["whose program has died"]);
+    assert!(home.is_mounted());
 }
 
 #[test]

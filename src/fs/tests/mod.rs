@@ -73,7 +73,13 @@ fn fixture() -> Fixture {
 
 fn mounted(db: &Db, kernel: &Arc<Heard>, read_only: bool) -> Fs {
     let settings = TableSettings { ttl: None, grace: GRACE, ..TableSettings::default() };
-    let options = FsOptions { read_only, owner: ME, table_settings: settings };
+    let options = FsOptions {
+        read_only,
+        owner: ME,
+        top_permissions: 0o755,
+        umask: 0,
+        table_settings: settings,
+    };
     Fs::new(db.clone(), Arc::clone(kernel) as Arc<dyn Kernel>, options)
 }
 

@@ -1,0 +1,47 @@
+//! Scripts in a mount namespace of their own: what they mount, and where mount(8) finds its
+//! helpers, is seen by nobody else and is gone with them.
+
+use std::fs;
+use std::process::Output;
+
+use crate::mounted::Mounted;
+
+/// Ends on the first failure. The links are those that `scripts/install` makes; mount(8) looks for
+/// its helpers in `/sbin` only, so that is replaced by a folder of links to what is in it.
+const PRELUDE: &str = r#"
+set -eu
+sbin=$(realpath /sbin)
+mkdir -p real links
+mount --bind "$sbin" real
+ln -sf "$PWD"/real/* links/
+for name in mount.littfs mount.fuse.littfs umount.fuse.littfs; do
+    ln -sf "$littfs" "links/$name"
+done
+mount --bind links "$sbin"
+eventually() {
+    for _ in $(seq 3000); do
+        if "$@" > /dev/null 2>&1; then return 0; fi
+        sleep 0.02
+    done
+    echo "this never succeeds: $*" >&2
+    return 1
+}
+"#;
+
+/// The output of a script that must succeed without a word of complaint. It runs in the folder of
+/// the database; `$littfs` is the program,
+/// and `eventually COMMAND` waits until a command succeeds.
+#[track_caller]
+pub(crate) fn sh_apart(home: &Mounted, script: &str) -> String {
+    let output = shell_apart(home, script);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{script}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn shell_apart(home: &Mounted, script: &str) -> Output {
+    let littfs = env!("CARGO_BIN_EXE_littfs");
+    let file = home.base().join("apart.sh");
+    fs::write(&file, format!("littfs={littfs}\n{PRELUDE}{script}")).expect("write the script");
+    home.shell("unshare --mount --propagation private bash apart.sh")
+}
