@@ -15,7 +15,7 @@ use super::database::Access;
 use super::log_file::LogFile;
 use super::mount::{Plan, READY};
 use super::signals::Signals;
-use super::{EXIT_USAGE, Failure, Outcome, database, fail, mountinfo, say, umount};
+use super::{EXIT_USAGE, Failure, Outcome, database, fail, mountinfo, notify, say, umount};
 
 /// How long a mount that is told to end may take to do so with files still open in it.
 const END_WAIT: Duration = Duration::from_secs(10);
@@ -31,7 +31,11 @@ pub(super) fn log_path(config: &Config) -> PathBuf {
 
 /// Serves in this process until the mount ends.
 pub(super) fn serve_in_foreground(plan: &Plan) -> Outcome {
-    serve(plan, || Ok(()))
+    let mounted = || {
+        notify::tell(notify::READY);
+        Ok(())
+    };
+    serve(plan, mounted, || notify::tell(notify::STOPPING))
 }
 
 /// Serves as the background mount: whatever goes wrong before it can be used goes to stdout,
@@ -53,7 +57,7 @@ pub(super) fn serve_in_background(plan: impl FnOnce() -> Result<Plan, Failure>) 
             detached = true;
             detach(&log)
         };
-        let outcome = serve(&plan, mounted);
+        let outcome = serve(&plan, mounted, || {});
         match outcome {
             // The starter is gone; what ended the mount belongs into the log.
             Err(Failure::Message(message)) if detached => {
@@ -94,8 +98,12 @@ fn detach(log: &LogFile) -> Result<(), Failure> {
         .or_else(|error| fail(format!("cannot let go of the terminal: {error}")))
 }
 
-/// Opens, mounts, calls `mounted`, serves until unmounted, closes.
-fn serve(plan: &Plan, mounted: impl FnOnce() -> Result<(), Failure>) -> Outcome {
+/// Opens, mounts, calls `mounted`, serves, calls `ending` when that is over, closes.
+fn serve(
+    plan: &Plan,
+    mounted: impl FnOnce() -> Result<(), Failure>,
+    ending: impl FnOnce(),
+) -> Outcome {
     let signals = Signals::watch()?;
     let access = if plan.options.read_only { Access::Read } else { Access::Write };
     let db = Db::open(database::open_options(&plan.config, access, plan.options.degraded))?;
@@ -116,6 +124,7 @@ fn serve(plan: &Plan, mounted: impl FnOnce() -> Result<(), Failure>) -> Outcome 
     mounted()?;
     log::info!("{} is mounted, littfs {}", plan.mountpoint.display(), env!("CARGO_PKG_VERSION"));
     mount.join();
+    ending();
     drop(ended);
     log::info!("{} is unmounted", plan.mountpoint.display());
     db.close()?;

@@ -16,6 +16,7 @@ mod log_file;
 mod mount;
 mod mount_options;
 mod mountinfo;
+mod notify;
 mod output;
 mod preflight;
 mod show;

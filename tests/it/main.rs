@@ -12,6 +12,7 @@ mod mounted;
 mod mounting;
 mod program;
 mod semantics;
+mod service;
 mod shell;
 mod states;
 mod stress;

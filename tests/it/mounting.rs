@@ -122,7 +122,8 @@ fn a_dead_mount_is_taken_away_by_the_next_mount_or_by_umount() {
     assert!(!home.is_mounted(), "nothing is left under it");
 
     // The dead mount of another file system is not ours to take away.
-    let script = "mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 other m 3<> /dev/fuse";
+    let script =
+        "mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 other m 3<> /dev/fuse";
     let mounted = Command::new("bash").args(["-c", script]).current_dir(home.path()).status();
     assert!(mounted.expect("a shell").success());
     home.run(&["mount", "m"]).is_refused(&["whose program has died"]);
