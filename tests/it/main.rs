@@ -7,6 +7,7 @@ mod cli_errors;
 mod crash;
 mod expiry;
 mod fstab;
+mod install;
 mod limits;
 mod mounted;
 mod mounting;
