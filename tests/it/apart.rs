@@ -10,6 +10,11 @@ use crate::mounted::Mounted;
 /// its helpers in `/sbin` only, so that is replaced by a folder of links to what is in it.
 const PRELUDE: &str = r#"
 set -eu
+# Where every user can reach it.
+chmod 755 .
+touch program
+mount --bind "$littfs" program
+littfs=$PWD/program
 sbin=$(realpath /sbin)
 mkdir -p real links
 mount --bind "$sbin" real

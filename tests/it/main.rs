@@ -20,4 +20,6 @@ mod stress;
 mod tools;
 mod top_folder;
 mod tree;
+mod unprivileged;
+mod users;
 mod values;

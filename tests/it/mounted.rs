@@ -104,8 +104,15 @@ impl Mounted {
     /// Kills the daemon without any warning, takes the dead mount away and mounts again.
     #[track_caller]
     pub(crate) fn crash(&self) {
+        self.crash_with(&[]);
+    }
+
+    /// The same, with these options for the new mount.
+    #[track_caller]
+    pub(crate) fn crash_with(&self, options: &[&str]) {
         self.kill();
-        self.remount();
+        self.umount();
+        self.mount_with(options);
     }
 
     /// Kills the daemon without any warning.
