@@ -15,7 +15,7 @@ use super::database::Access;
 use super::log_file::LogFile;
 use super::mount::{Plan, READY};
 use super::signals::Signals;
-use super::{EXIT_USAGE, Failure, Outcome, database, fail, mountinfo, notify, say, umount};
+use super::{EXIT_USAGE, Failure, Outcome, database, fail, notify, say};
 
 /// How long a mount that is told to end may take to do so with files still open in it.
 const END_WAIT: Duration = Duration::from_secs(10);
@@ -110,14 +110,11 @@ fn serve(
     let mount = Mount::new(&db, &plan.mountpoint, &mount_options(plan))?;
     let (ended, is_ended) = channel::<()>();
     let unmounter = mount.unmounter();
-    let (mountpoint, closing) = (plan.mountpoint.clone(), db.clone());
+    let closing = db.clone();
     signals.on_end(move || {
+        // Which mount is meant is known there: by now another may be on the same directory.
         if let Err(error) = unmounter.unmount() {
-            log::warn!("{error}; it is taken away from under the programs that use it");
-        }
-        // The mount table has the last word: a mount left behind would answer nothing.
-        if mountinfo::is_ours(&mountpoint) && !umount::detach(&mountpoint) {
-            log::warn!("{} stays behind as a dead mount", mountpoint.display());
+            log::warn!("{error}; it stays behind as a dead mount");
         }
         close_when_it_lasts(&is_ended, &closing);
     });

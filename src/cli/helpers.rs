@@ -20,7 +20,7 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use super::args::{DatabaseArguments, MountArguments};
 use super::mount::{self, Plan};
 use super::mount_options::{self, Options, Unknown};
-use super::mountinfo::{self, Mounted};
+use super::mountinfo::Mounted;
 use super::{Failure, explain_as, fail, preflight, say, umount};
 
 const EXIT_USAGE: u8 = 1;
@@ -267,8 +267,7 @@ fn run_umount(helper: &UmountHelper) -> Result<(), Failure> {
         umount2(&mounted.mountpoint, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW)
             .or_else(|error| fail(format!("cannot unmount {shown}: {error}")))?;
     } else if let Err(busy) = umount::unmount(&mounted.mountpoint) {
-        let is_ours = mountinfo::is_ours(&mounted.mountpoint);
-        if helper.read_only && is_ours {
+        if helper.read_only {
             let options = Options { read_only: true, ..Options::default() };
             return remount(&mounted, &options);
         }

@@ -38,11 +38,6 @@ pub(crate) fn find(mountpoint: &Path) -> Result<Option<Mounted>, Failure> {
     Ok(parse(&content).into_iter().rfind(|mounted| mounted.mountpoint == mountpoint))
 }
 
-/// Whether a mount of ours is the topmost one on this path.
-pub(crate) fn is_ours(mountpoint: &Path) -> bool {
-    find(mountpoint).is_ok_and(|found| found.is_some_and(|mounted| mounted.is_ours()))
-}
-
 /// All mounts, later ones cover earlier ones. Lines that make no sense are passed over.
 fn parse(content: &[u8]) -> Vec<Mounted> {
     content.split(|&byte| byte == b'\n').filter_map(parse_line).collect()

@@ -131,6 +131,26 @@ fn a_dead_mount_is_taken_away_by_the_next_mount_or_by_umount() {
 }
 
 #[test]
+fn a_signal_ends_no_other_mount_on_the_same_directory() {
+    let home = Home::new();
+    home.succeeds(&["mount", "--root", "a", "m"]);
+    // It lives on as long as somebody uses it.
+    let used = fs::File::open(home.mountpoint()).expect("open");
+    let lazily = Command::new("umount").arg("-l").arg(home.mountpoint()).status();
+    assert!(lazily.expect("umount").success());
+    home.succeeds(&["mount", "--root", "b", "m"]);
+    fs::create_dir(home.mountpoint().join("t")).expect("mkdir");
+    let root = |name: &str| home.path().canonicalize().expect("real path").join(name);
+    kill(daemon_of(&root("a")).expect("a daemon"), Signal::SIGTERM).expect("signal");
+    let log = || fs::read_to_string(root("a").join("littfs.log")).expect("log");
+    wait_until("nobody is cut off", || log().contains("is still in use"));
+    drop(used);
+    wait_until("the first does not end", || daemon_of(&root("a")).is_none());
+    fs::read_dir(home.mountpoint().join("t")).expect("the second answers");
+    home.succeeds(&["umount", "m"]);
+}
+
+#[test]
 fn a_busy_mount_is_not_taken_away_by_umount() {
     let home = Home::new();
     home.succeeds(&["mount", "m"]);
