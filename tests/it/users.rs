@@ -199,3 +199,45 @@ fn without_allow_other_a_mount_is_for_its_user_only() {
     home.refuses(&as_user(ANN, "", "cat m/t/f"), "Permission denied");
     home.sh("cat m/t/f");
 }
+
+/// What users try, each with what it says and its exit code, and what is there in the end.
+const TRIALS: &str = r#"
+ann() { setpriv --reuid=1001 --regid=1001 --clear-groups bash -c "$1" 2>&1; echo "ann $?"; }
+bob() { setpriv --reuid=1002 --regid=1002 --groups=3000 bash -c "$1" 2>&1; echo "bob $?"; }
+root() { bash -c "$1" 2>&1; echo "root $?"; }
+show() { stat -c '%A %u:%g %n' "$@"; }
+root 'mkdir -m 1777 t; mkdir -m 2777 t/g; chgrp 3000 t/g; mkdir -m 755 t/o'
+ann 'umask 0; echo a > t/a; echo b > t/g/b; mkdir t/g/d; ln -s a t/l; ln -s nowhere t/dangling'
+show t t/* t/g/*
+bob 'cat t/a; rm -f t/a'; bob 'mv t/a t/g/a'
+ann 'chmod 4755 t/a'; show t/a; ann 'chmod 2755 t/a'; show t/a; ann 'chmod 6755 t/g/b'; show t/g/b
+bob 'umask 0; echo c > t/g/c; chmod 2755 t/g/c'; show t/g/c
+root 'chown 1002 t/a'; show t/a; root 'chmod 6775 t/a; chown 1001:1001 t/a'; show t/a
+ann 'chgrp 3000 t/a'; bob 'chgrp 3000 t/g/c'; show t/g/c
+ann 'chmod 0 t/a; cat t/a'; ann 'chmod 444 t/a; cat t/a'
+for may in r w x; do ann "test -$may t/a"; bob "test -$may t/a"; root "test -$may t/a"; done
+ann 'mkdir -m 0 t/zero; ls t/zero'; ann 'touch t/zero/x'; root 'touch t/zero/x; ls t/zero'; bob 'ls t/zero'
+ann 'mkdir -m 311 t/wx; echo 1 > t/wx/f; cat t/wx/f; ls t/wx'; bob 'cat t/wx/f; ls t/wx'; bob 'echo 2 > t/wx/g'
+ann 'mkdir -m 755 t/own; echo 1 > t/own/f'; bob 'mv t/own t/mine'; bob 'mkdir t/bobs; mv t/own/f t/bobs/'
+root 'mv t/own/f t/bobs/'; show t/bobs/*; bob 'rm -f t/bobs/f'; show t/bobs
+bob 'touch -c t/a'; bob 'touch -c -d @5 t/a'; bob 'echo n > t/new; chmod 666 t/new'; ann 'touch -c -d @5 t/new'
+ann 'mkdir t/o/x'; ann 'chown -h 1001 t/l'; ann 'chown -h 1002 t/l'; bob 'rm -f t/l'; ann 'chown 1001 t'
+bob 'chmod 777 t/g'; ann 'chmod 777 .'
+root 'install -o 1001 -g 3000 -m 2750 -d t/i; install -o 1002 -g 3000 -m 640 t/a t/i/h'; show t/i t/i/h
+bob 'cat t/i/h; ls t/i'; ann 'exec 3> t/w; chmod 0 t/w; echo q >&3; exec 3>&-; cat t/w'; show t/w
+ann 'umask 0777; echo none > t/none; cat t/none'; show t/none; root 'cat t/none'
+ann 'rmdir t/g'; bob 'rmdir t/g/d'; show t/g/*
+root 'cp -a t t2; stat -c "%A %u:%g %n" t2 t2/*'
+"#;
+
+#[test]
+fn permissions_are_those_of_any_file_system() {
+    let home = shared("");
+    home.sh("mkdir p");
+    std::fs::write(home.base().join("trials"), TRIALS).expect("write");
+    let here = home.sh("cd p; bash ../trials");
+    assert_eq!(home.sh("cd m; bash ../trials"), here);
+    for expected in ["bob 1", "ann 1", "ann 0", "Permission denied", "Operation not permitted"] {
+        assert!(here.contains(expected), "no {expected:?} in {here}");
+    }
+}
