@@ -31,11 +31,19 @@ eventually() {
     echo "this never succeeds: $*" >&2
     return 1
 }
+# The process that holds the lock of the first root, if there is one.
+is_held() {
+    awk -v inode="$(stat -c :%i r0/littfs.lock)" \
+        'index($6, inode) { print $5; found = 1 } END { exit !found }' /proc/locks
+}
+is_free() { ! is_held; }
+is_gone() { ! grep -q -F " $1 " /proc/self/mountinfo; }
 "#;
 
 /// The output of a script that must succeed without a word of complaint. It runs in the folder of
 /// the database; `$littfs` is the program,
-/// and `eventually COMMAND` waits until a command succeeds.
+/// `eventually COMMAND` waits until a command succeeds, `is_held` and `is_free` say whether a daemon
+/// has the first root, `is_gone DIR` whether nothing is mounted there.
 #[track_caller]
 pub(crate) fn sh_apart(home: &Mounted, script: &str) -> String {
     let output = shell_apart(home, script);

@@ -126,9 +126,6 @@ fn a_dead_mount_of_a_user_is_taken_away_by_his_next() {
         &home,
         r#"
         mounts m; user mkdir m/t; user bash -c 'echo kept > m/t/f'
-        is_held() { awk -v inode="$(stat -c :%i r0/littfs.lock)" \
-            'index($6, inode) { print $5; found = 1 } END { exit !found }' /proc/locks; }
-        is_free() { ! is_held; }
         kill -KILL "$(is_held)"
         eventually is_free
         mounts m 2>&1
