@@ -1,7 +1,8 @@
 //! The process that serves a mount: from opening the database to closing it.
 
-use std::fs::OpenOptions;
+use std::fs::{DirEntry, OpenOptions};
 use std::io::Write;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -41,6 +42,7 @@ pub(super) fn serve_in_foreground(plan: &Plan) -> Outcome {
 /// Serves as the background mount: whatever goes wrong before it can be used goes to stdout,
 /// where the starter reads it.
 pub(super) fn serve_in_background(plan: impl FnOnce() -> Result<Plan, Failure>) -> Outcome {
+    close_inherited();
     let served = plan().and_then(|plan| {
         let log = match &plan.config.log_file {
             Some(file) => LogFile::at(file)?,
@@ -72,6 +74,20 @@ pub(super) fn serve_in_background(plan: impl FnOnce() -> Result<Plan, Failure>) 
         return Ok(ExitCode::from(EXIT_USAGE));
     }
     served
+}
+
+/// Closes what the starter's shell had open beyond the three standard streams: a lock of its script
+/// must not last as long as the mount, nor another mount be kept busy by it. To be called before
+/// anything is opened here.
+fn close_inherited() {
+    // Without /proc nothing can be listed, and nothing else would work either.
+    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
+    let number = |entry: DirEntry| entry.file_name().to_str()?.parse::<RawFd>().ok();
+    let inherited: Vec<RawFd> = listed.flatten().filter_map(number).collect();
+    for descriptor in inherited.into_iter().filter(|number| *number > 2) {
+        // The one it was listed by is closed already.
+        nix::unistd::close(descriptor).unwrap_or_default();
+    }
 }
 
 /// Tells the starter. When it is gone there is nobody to tell.

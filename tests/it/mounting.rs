@@ -87,6 +87,19 @@ fn whoever_reads_the_output_of_mount_sees_its_end() {
 }
 
 #[test]
+fn a_mount_in_the_background_keeps_nothing_of_its_starter_open() {
+    let home = Home::new();
+    let script = "exec 9> lock && flock -n 9 && \"$0\" mount m";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_littfs")]).env("HOME", home.path());
+    command.env_remove("XDG_DATA_HOME").current_dir(home.path()).stdin(Stdio::null());
+    assert!(command.status().expect("a shell").success());
+    let lock = fs::File::open(home.path().join("lock")).expect("open");
+    lock.try_lock().expect("the lock of the script ended with it");
+    home.succeeds(&["umount", "m"]);
+}
+
+#[test]
 fn signals_end_a_mount_in_order() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let home = Home::new();
