@@ -31,14 +31,19 @@ impl Mounted {
     }
 }
 
-/// The topmost mount on exactly this path.
-pub(crate) fn find(mountpoint: &Path) -> Result<Option<Mounted>, Failure> {
+/// All mounts, later ones cover earlier ones.
+pub(crate) fn all() -> Result<Vec<Mounted>, Failure> {
     let content =
         std::fs::read(FILE).or_else(|error| fail(format!("cannot read {FILE}: {error}")))?;
-    Ok(parse(&content).into_iter().rfind(|mounted| mounted.mountpoint == mountpoint))
+    Ok(parse(&content))
 }
 
-/// All mounts, later ones cover earlier ones. Lines that make no sense are passed over.
+/// The topmost mount on exactly this path.
+pub(crate) fn find(mountpoint: &Path) -> Result<Option<Mounted>, Failure> {
+    Ok(all()?.into_iter().rfind(|mounted| mounted.mountpoint == mountpoint))
+}
+
+/// Lines that make no sense are passed over.
 fn parse(content: &[u8]) -> Vec<Mounted> {
     content.split(|&byte| byte == b'\n').filter_map(parse_line).collect()
 }

@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use littfs::fuse::check_mountpoint;
 
 use super::mount::Plan;
+use super::mountinfo::Mounted;
 use super::{Failure, fail, mountinfo, say, umount};
+
+/// How long a mount that is ending is waited for.
+const ENDING_WAIT: Duration = Duration::from_secs(10);
 
 /// Checks the roots, the mountpoint and what mounting needs, and makes the mountpoint a real path.
 /// A mount of littfs that has died there is taken away: nothing is lost with it.
@@ -19,7 +24,25 @@ pub(super) fn check(mut plan: Plan) -> Result<Plan, Failure> {
         check_apart(&plan.mountpoint, &real, &plan.config.roots)?;
     }
     plan.mountpoint = check_mountpoint(&plan.mountpoint, plan.options.allow_other)?;
+    wait_for_ending_mount(&plan.config.roots);
     Ok(plan)
+}
+
+/// A mount that umount(8) took away may still be making everything durable: it is waited for, so
+/// that mounting again right behind it works. One that is in the mount table goes on, and then there
+/// is nothing to wait for; who uses the roots is told when they are opened.
+fn wait_for_ending_mount(roots: &[PathBuf]) {
+    let roots: Vec<PathBuf> = roots.iter().map(|root| real_path(root)).collect();
+    let is_one_of_them = |mounted: &Mounted| {
+        let first = umount::first_root(&mounted.source).map(|root| real_path(&root));
+        mounted.is_ours() && first.is_some_and(|first| roots.contains(&first))
+    };
+    if mountinfo::all().is_ok_and(|mounts| !mounts.iter().any(is_one_of_them)) {
+        let started = Instant::now();
+        for root in &roots {
+            umount::is_released(root, ENDING_WAIT.saturating_sub(started.elapsed()));
+        }
+    }
 }
 
 /// A root that is not there is most likely on a drive that is not mounted; a database made in its

@@ -149,28 +149,31 @@ pub(super) fn detach(mountpoint: &Path) -> bool {
     false
 }
 
-/// Waits until nobody holds the lock of the first root.
 fn wait_for_release(mountpoint: &Path, root: &Path, wait_max: Duration) -> Outcome {
-    // Without it the drive is gone, or it is another user's: there is nothing to wait for.
-    let Ok(lock) = File::open(root.join(LOCK_FILE_NAME)) else {
+    if is_released(root, wait_max) {
         return Ok(ExitCode::SUCCESS);
-    };
+    }
+    fail(format!(
+        "{} is unmounted, but its littfs is still busy with {} after {} s; see {}",
+        mountpoint.display(),
+        root.display(),
+        wait_max.as_secs(),
+        root.join(LOG_FILE_NAME).display()
+    ))
+}
+
+/// Waits until nobody holds the lock of a root; false when that takes longer than this.
+pub(super) fn is_released(root: &Path, wait_max: Duration) -> bool {
+    // Without it the drive is gone, or it is another user's: there is nothing to wait for.
+    let Ok(lock) = File::open(root.join(LOCK_FILE_NAME)) else { return true };
     let started = Instant::now();
     loop {
         match lock.try_lock_shared() {
             Err(TryLockError::WouldBlock) if started.elapsed() < wait_max => {
                 std::thread::sleep(POLL_INTERVAL);
             }
-            Err(TryLockError::WouldBlock) => {
-                return fail(format!(
-                    "{} is unmounted, but its littfs is still busy with {} after {} s; see {}",
-                    mountpoint.display(),
-                    root.display(),
-                    wait_max.as_secs(),
-                    root.join(LOG_FILE_NAME).display()
-                ));
-            }
-            Ok(()) | Err(TryLockError::Error(_)) => return Ok(ExitCode::SUCCESS),
+            Err(TryLockError::WouldBlock) => return false,
+            Ok(()) | Err(TryLockError::Error(_)) => return true,
         }
     }
 }

@@ -36,6 +36,10 @@ is_held() {
     awk -v inode="$(stat -c :%i r0/littfs.lock)" \
         'index($6, inode) { print $5; found = 1 } END { exit !found }' /proc/locks
 }
+# Besides the daemon, somebody has the file of the lock open.
+is_waited_for() {
+    [ "$(find /proc/[0-9]*/fd -lname "$PWD/r0/littfs.lock" 2> /dev/null | wc -l)" -gt 1 ]
+}
 is_free() { ! is_held; }
 is_gone() { ! grep -q -F " $1 " /proc/self/mountinfo; }
 "#;
@@ -43,7 +47,8 @@ is_gone() { ! grep -q -F " $1 " /proc/self/mountinfo; }
 /// The output of a script that must succeed without a word of complaint. It runs in the folder of
 /// the database; `$littfs` is the program,
 /// `eventually COMMAND` waits until a command succeeds, `is_held` and `is_free` say whether a daemon
-/// has the first root, `is_gone DIR` whether nothing is mounted there.
+/// has the first root, `is_waited_for` whether somebody waits for that, `is_gone DIR` whether nothing
+/// is mounted there.
 #[track_caller]
 pub(crate) fn sh_apart(home: &Mounted, script: &str) -> String {
     let output = shell_apart(home, script);

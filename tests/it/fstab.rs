@@ -63,10 +63,6 @@ fn umount_returns_when_a_slow_daemon_has_ended() {
         &home,
         r#"
         mount -T fstab m; mkdir m/t
-        # Besides the daemon, somebody has the file of the lock open.
-        is_waited_for() {
-            [ "$(find /proc/[0-9]*/fd -lname "$PWD/r0/littfs.lock" 2> /dev/null | wc -l)" -gt 1 ]
-        }
         for way in 'umount --no-canonicalize' "$littfs umount"; do
             daemon=$(is_held)
             kill -STOP "$daemon"
@@ -84,6 +80,29 @@ fn umount_returns_when_a_slow_daemon_has_ended() {
     let expected =
         format!("umount --no-canonicalize waited\n{}/program umount waited\n", base.display());
     assert_eq!(said, expected);
+}
+
+#[test]
+fn mounting_again_waits_for_a_daemon_that_is_slow_to_end() {
+    let home = with_fstab("~/r0 ~/m littfs defaults 0 0");
+    let said = sh_apart(
+        &home,
+        r#"
+        mount -T fstab m; mkdir m/t; echo kept > m/t/f
+        daemon=$(is_held)
+        kill -STOP "$daemon"
+        umount --internal-only --no-canonicalize "$PWD/m"
+        mount -T fstab m &
+        eventually is_waited_for
+        kill -CONT "$daemon"
+        wait "$!"
+        cat m/t/f
+        mkdir other; code=0; mount -t littfs "$PWD/r0" other 2>&1 || code=$?; echo $code
+        "$littfs" umount m
+        "#,
+    );
+    assert!(said.starts_with("kept\nmount.littfs: ") && said.ends_with("\n32\n"), "{said}");
+    assert!(said.contains("in use by another littfs") && said.lines().count() == 3, "{said}");
 }
 
 #[test]
