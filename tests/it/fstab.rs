@@ -127,11 +127,16 @@ fn a_source_is_roots_a_file_or_a_word() {
         mount -a -v -T fstab | grep -o success
         mount -a -v -T fstab | grep -o already
         "$littfs" umount m
+        mkdir d && ln -s d one && ln -s m n
+        echo "$PWD/one/ $PWD/n/ littfs defaults 0 0" > fstab
+        mount -a -v -T fstab | grep -o success
+        mount -a -v -T fstab | grep -o already
+        show && "$littfs" umount n/
         test -f r0/t/table.metadata && test -f 'r 2/littfs.root'
         "#,
     );
     let expected = "~/r0\nt\n~/c.toml\nt\n~/r0\nt\n~/link\nt\n~/r1:~/link\nt\n~/r0:~/r1:~/r 2\nt\n\
-        success\nalready\n";
+        success\nalready\nsuccess\nalready\n~/d\n";
     assert_eq!(said, expected);
     for root in home.roots() {
         assert_eq!(daemon_of(root), None, "every daemon was waited for");
