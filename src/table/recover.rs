@@ -17,6 +17,7 @@ use super::sealed::SealedSegment;
 use super::view::View;
 use crate::disk::temporary_path;
 use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Mention};
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC};
 use crate::format::run_footer::RunSummary;
@@ -261,7 +262,7 @@ impl Table {
     }
 
     /// Whether the record of an entry, and its value, are as they were written.
-    fn is_whole(&self, entry: &crate::Entry, shards: &[PackedShard]) -> bool {
+    fn is_whole(&self, entry: &Entry, shards: &[PackedShard]) -> bool {
         let Some(shard) = shards.get(usize::from(entry.location.shard)) else { return false };
         // What cannot be looked at is not judged: readers get the error.
         let Ok(file) = shard.file() else { return true };
@@ -278,13 +279,15 @@ impl Table {
     ) -> Result<()> {
         replay::apply(keys, plan, |key, mention, in_batch| {
             let hash = self.hash(key);
-            if let crate::format::entry::Mention::Put(entry) = &mention {
+            if let Mention::Put(entry) = &mention {
                 self.next_value_id.fetch_max(entry.id.0 + 1, Ordering::AcqRel);
                 let written = i64::try_from(entry.written_at_ns).unwrap_or(i64::MAX);
                 if key.ends_with(b"/") {
                     self.has_folders.store(true, Ordering::Release);
                 }
-                if let Some(parent) = super::key::parent(key) {
+                if let Some(parent) = super::key::parent(key)
+                    && is_new_name(entry, segment.memtable.get(hash, key))
+                {
                     segment.memtable.touch_folder(self.hash(parent), parent, written);
                 }
                 segment.show(&Change::put(hash, key, *entry), in_batch);
@@ -294,6 +297,16 @@ impl Table {
             }
         })
     }
+}
+
+/// Whether a mention, read from a log, brought a name into its folder. One that changed attributes,
+/// or repeated a folder in this segment, must leave the folder's time alone: it may have been set.
+fn is_new_name(entry: &Entry, before: Option<Mention>) -> bool {
+    let is_same = |before: &Mention| {
+        matches!(before, Mention::Put(known)
+            if (known.id, known.written_at_ns) == (entry.id, entry.written_at_ns))
+    };
+    entry.supersedes.is_none() && !before.as_ref().is_some_and(is_same)
 }
 
 /// What a run tells of its segment.

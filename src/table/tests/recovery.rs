@@ -343,3 +343,40 @@ fn a_failed_sync_makes_the_table_read_only_until_it_is_opened_again() {
     table.put(b"l", b"value").unwrap();
     table.flush().unwrap();
 }
+
+#[test]
+fn folders_keep_the_times_that_were_set_on_them() {
+    for seal_first in [false, true] {
+        let fixture = Fixture::new(1);
+        let (db, table) = fixture.create();
+        table.put(b"a/b/file", b"bytes").unwrap();
+        if seal_first {
+            seal_all(&table);
+        }
+        let set = |key: &[u8], mtime_ns| {
+            let mut attributes = table.entry(key).unwrap().unwrap().attributes;
+            attributes.mtime_ns = mtime_ns;
+            table.change_attributes(key, attributes).unwrap();
+        };
+        // The outer ones first, as rsync does: what comes later is below them.
+        set(b"a/", 1);
+        set(b"a/b/", 2);
+        set(b"a/b/file", 3);
+        let times = |table: &Table| {
+            [&b"a/"[..], b"a/b/", b"a/b/file"]
+                .map(|key| table.entry(key).unwrap().unwrap().attributes.mtime_ns)
+        };
+        assert_eq!(times(&table), [1, 2, 3]);
+        db.kill();
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        assert_eq!(times(&table), [1, 2, 3], "sealed first: {seal_first}");
+        // What comes into a folder moves its time, also for those who read the log.
+        table.put(b"a/b/other", b"bytes").unwrap();
+        let moved = times(&table);
+        assert!(moved[0] == 1 && moved[1] > 3, "{moved:?}");
+        db.kill();
+        let db = fixture.open();
+        assert_eq!(times(&db.table("table").unwrap()), moved);
+    }
+}
