@@ -6,6 +6,7 @@ mod fetching;
 mod finding;
 mod moving;
 mod python;
+mod recipes;
 mod restic;
 mod rsync;
 mod together;
