@@ -102,6 +102,10 @@ pub(crate) trait Kernel: Send + Sync {
 
     /// A name vanished without the kernel having asked for it. Must not wait either.
     fn forget_name(&self, parent: u64, name: &[u8]);
+
+    /// The mode of a file has changed in an operation whose answer does not carry it. The kernel
+    /// knows when this returns.
+    fn forget_stat(&self, ino: u64);
 }
 
 /// How a mount behaves.

@@ -50,6 +50,9 @@ impl Changes {
     }
 
     fn apply(&self, attributes: &mut Attributes, now_ns: i64) {
+        if self.uid.is_some() || self.gid.is_some() {
+            attributes.drop_set_ids();
+        }
         if let Some(mode) = self.mode {
             attributes.set_permissions(mode);
         }
@@ -181,6 +184,25 @@ impl Fs {
         let Body::Writing(writer) = &mut state.body else { return Err(Errno::EPERM) };
         writer.truncate(size)?;
         state.touch(signed(self.now_ns()));
+        self.drop_set_ids(file, state)
+    }
+
+    /// A write is to come from somebody who may not keep set-user-id and set-group-id.
+    pub(crate) fn write_drops_set_ids(&self, handle: u64) -> Result<()> {
+        match &*self.handles.get(handle)? {
+            Handle::Write(file) => self.drop_set_ids(file, &mut file.state()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes set-user-id and set-group-id from a file whose bytes change. At a change of the length
+    /// the kernel does not tell who might keep them: nobody does.
+    pub(super) fn drop_set_ids(&self, file: &OpenFile, state: &mut State) -> Result<()> {
+        let mut attributes = state.attributes;
+        if attributes.drop_set_ids() {
+            store_attributes(file, state, attributes)?;
+            self.kernel.forget_stat(file.ino());
+        }
         Ok(())
     }
 }

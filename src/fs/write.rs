@@ -51,6 +51,7 @@ impl Fs {
         if mode == 0 && end > writer.len() {
             writer.truncate(end)?;
             state.touch(signed(self.now_ns()));
+            self.drop_set_ids(file, &mut state)?;
         }
         Ok(())
     }

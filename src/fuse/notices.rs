@@ -25,12 +25,13 @@ fn next_epoch() -> [u8; 16] {
 /// The kernel's ear, connected once the session is there.
 pub(super) struct Notices {
     device: OnceLock<File>,
+    notifier: OnceLock<Notifier>,
     worker: OnceLock<Sender<Vec<KnownName>>>,
 }
 
 impl Notices {
     pub(super) fn new() -> Self {
-        Self { device: OnceLock::new(), worker: OnceLock::new() }
+        Self { device: OnceLock::new(), notifier: OnceLock::new(), worker: OnceLock::new() }
     }
 
     /// Connects to a session; once.
@@ -42,6 +43,7 @@ impl Notices {
             .name("littfs-notices".to_owned())
             .spawn(move || forget_names(&notifier, &receiver))?;
         self.device.get_or_init(|| device);
+        self.notifier.get_or_init(|| session.notifier());
         self.worker.get_or_init(|| sender);
         Ok(())
     }
@@ -75,6 +77,14 @@ impl Kernel for Notices {
 
     fn forget_name(&self, parent: u64, name: &[u8]) {
         self.hand_over(vec![KnownName { parent, name: name.to_vec(), ino: 0 }]);
+    }
+
+    fn forget_stat(&self, ino: u64) {
+        // Without pages to drop the kernel takes no lock for it, so it can be told at once.
+        let told = self.notifier.get().map(|notifier| notifier.inval_inode(INodeNo(ino), -1, 0));
+        if let Some(Err(error)) = told {
+            log::debug!("the kernel keeps attributes: {error}");
+        }
     }
 }
 

@@ -90,6 +90,33 @@ fn a_settling_file_can_be_put_right_or_thrown_away() {
 }
 
 #[test]
+fn set_user_id_goes_with_a_new_owner_and_with_new_bytes() {
+    let home = Mounted::new();
+    home.sh("for f in a b c d; do echo $f > m/t/$f; done; chmod 6755 m/t/a m/t/b; chmod 2745 m/t/c; mkdir -m 2755 m/t/h");
+    // As everywhere: set-group-id stays where the group may not execute, and on folders.
+    home.sh(
+        "chown 5 m/t/a; chgrp 6 m/t/b; chown 5:6 m/t/c m/t/h; chmod 4755 m/t/d; chown 0:0 m/t/d",
+    );
+    let modes = "stat -c '%a %u %g' m/t/a m/t/b m/t/c m/t/d m/t/h";
+    let expected = "755 5 0\n755 0 6\n2745 5 6\n755 0 0\n2755 5 6\n";
+    assert_eq!(home.sh(modes), expected);
+    home.crash();
+    assert_eq!(home.sh(modes), expected);
+    // Writers who may keep it do; %a alone shows whether the kernel believes an old mode.
+    let write =
+        "exec 3> m/t/x; chmod 6755 m/t/x; echo x >&3; exec 3>&-; stat -c %a m/t/x; rm m/t/x";
+    assert_eq!(home.sh(write), "6755\n");
+    let others = format!("setpriv --bounding-set=-fsetid bash -c '{write}'");
+    assert_eq!(home.sh(&others), "755\n");
+    for change in ["truncate -s 9 m/t/x", "fallocate -l 9 m/t/x"] {
+        home.sh(&format!(
+            "touch m/t/x; chmod 4755 m/t/x; {change}; stat -c '%a %s' m/t/x > shown; rm m/t/x"
+        ));
+        assert_eq!(home.sh("cat shown"), "755 9\n", "{change}");
+    }
+}
+
+#[test]
 fn an_empty_file_may_be_written_once() {
     let home = Mounted::new();
     home.sh("touch m/t/f; echo x > m/t/f");

@@ -297,6 +297,33 @@ fn attribute_changes_right_behind_the_close_hold() {
 }
 
 #[test]
+fn set_user_id_goes_with_a_new_owner_or_length() {
+    let f = fixture();
+    let (ino, handle) = f.pending("a", b"x");
+    let permissions = || f.fs.getattr(ino).expect("stat").stat.attributes.permissions();
+    f.chmod(ino, 0o4755).expect("pending");
+    f.fs.write(handle, 1, b"y", W).expect("written by one who may keep it");
+    assert_eq!((permissions(), f.kernel.changed.lock().len()), (0o4755, 0));
+    f.fs.write_drops_set_ids(handle).expect("dropped");
+    assert_eq!(permissions(), 0o755);
+    f.chmod(ino, 0o6755).expect("pending");
+    f.truncate(ino, 9, Some(handle)).expect("longer");
+    assert_eq!(permissions(), 0o755);
+    f.chmod(ino, 0o4755).expect("pending");
+    f.fs.fallocate(handle, 0, 20, 0).expect("longer");
+    f.fs.write_drops_set_ids(handle).expect("nothing to drop");
+    assert_eq!(permissions(), 0o755);
+    assert_eq!(*f.kernel.changed.lock(), [ino, ino, ino], "the kernel is told of each");
+    f.chmod(ino, 0o4755).expect("pending");
+    f.fs.flush(handle).expect("stored");
+    f.fs.release(handle);
+    let give = Changes { uid: Some(5), ..Changes::default() };
+    let stat = f.fs.setattr(ROOT, ino, &give).expect("settling").stat;
+    assert_eq!((stat.attributes.permissions(), stat.attributes.uid), (0o755, 5));
+    assert_eq!(f.kernel.changed.lock().len(), 3, "the answer carries it");
+}
+
+#[test]
 fn a_file_held_open_for_long_is_pending_all_the_while() {
     let f = fixture();
     let (ino, handle) = f.pending("a", b"x");

@@ -32,6 +32,7 @@ const R: i32 = libc::O_RDONLY;
 struct Heard {
     forgotten_all: Mutex<Vec<Vec<KnownName>>>,
     forgotten: Mutex<Vec<Vec<u8>>>,
+    changed: Mutex<Vec<u64>>,
 }
 
 impl Kernel for Heard {
@@ -41,6 +42,10 @@ impl Kernel for Heard {
 
     fn forget_name(&self, _parent: u64, name: &[u8]) {
         self.forgotten.lock().push(name.to_vec());
+    }
+
+    fn forget_stat(&self, ino: u64) {
+        self.changed.lock().push(ino);
     }
 }
 
