@@ -12,14 +12,14 @@ use tempfile::TempDir;
 use crate::program::wait_until;
 
 /// A mount in this process with the table `t`.
-struct Counted {
+pub(crate) struct Counted {
     mount: Option<Mount>,
     db: Db,
     folder: TempDir,
 }
 
 impl Counted {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("temporary directory");
         let roots = vec![folder.path().join("r")];
         let db = Db::open(OpenOptions { roots, create: true, ..OpenOptions::default() });
@@ -40,7 +40,7 @@ impl Counted {
     }
 
     /// The same after the kernel was asked for the folder of the table.
-    fn start_cold(&mut self) {
+    pub(crate) fn start_cold(&mut self) {
         self.mount_afresh();
         fs::metadata(self.at("")).expect("the table is there");
     }
@@ -51,13 +51,18 @@ impl Counted {
         }
     }
 
-    fn at(&self, name: impl AsRef<Path>) -> PathBuf {
+    /// The folder with everything: `m` is the mountpoint.
+    pub(crate) fn base(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join("m/t").join(name)
     }
 
     /// The requests that an action costs, as "KIND KIND=n ...". FORGET is left out: it comes when
     /// the kernel is short of memory.
-    fn cost(&self, action: impl FnOnce()) -> String {
+    pub(crate) fn cost(&self, action: impl FnOnce()) -> String {
         let counts = self.mount.as_ref().expect("mounted").counts();
         let settle = || {
             // RELEASE comes behind the back of whoever closes.
@@ -97,7 +102,7 @@ fn read_up_to(path: &Path, bytes: usize) {
     assert_eq!(count, bytes);
 }
 
-fn succeeds(command: &mut Command) -> String {
+pub(crate) fn succeeds(command: &mut Command) -> String {
     let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().expect("it starts");
     assert!(output.status.success() && output.stderr.is_empty(), "{command:?}: {output:?}");
     String::from_utf8(output.stdout).expect("text")
@@ -184,7 +189,7 @@ fn a_folder_is_listed_with_its_attributes_in_pages() {
 fn rsync_of_an_unchanged_tree_asks_nothing_about_files() {
     const FILES: usize = 300;
     let counted = Counted::new();
-    let source = counted.folder.path().join("source");
+    let source = counted.base().join("source");
     for number in 0..FILES {
         let folder = source.join(format!("folder-{}", number % 3));
         fs::create_dir_all(&folder).expect("mkdir");

@@ -2,6 +2,7 @@
 
 mod apart;
 mod budgets;
+mod budgets_tools;
 mod caches;
 mod cli_errors;
 mod crash;
