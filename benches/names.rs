@@ -195,7 +195,8 @@ fn run(memtable: &Arc<Memtable>, keys: &[(KeyHash, Vec<u8>)]) {
         let hash = KeyHash::new(SALT, folder);
         let direction = Direction::Forward;
         let mut listing =
-            FolderListing::new(&layers, folder, hash, direction, None, &mut show).unwrap();
+            FolderListing::new(&layers, folder, hash, direction, Bound::Unbounded, &mut show)
+                .unwrap();
         while listing.next().unwrap().is_some() {
             seen += 1;
         }

@@ -369,7 +369,7 @@ impl Filesystem for Translator {
         self.count(Request::ReadDir);
         let listed = self.fs.readdir(fh.0, offset, false, &mut |item: &Item<'_>| {
             let name = OsStr::from_bytes(item.name);
-            reply.add(INodeNo(item.ino), item.cookie, file_type(item.kind), name)
+            reply.add(INodeNo(item.ino), item.offset, file_type(item.kind), name)
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -393,7 +393,7 @@ impl Filesystem for Translator {
                 // The kernel takes no more than number and type of "." and "..".
                 None => (Duration::ZERO, dot_attr(item)),
             };
-            reply.add(INodeNo(item.ino), item.cookie, name, &valid, &attr, GENERATION)
+            reply.add(INodeNo(item.ino), item.offset, name, &valid, &attr, GENERATION)
         });
         match listed {
             Ok(()) => reply.ok(),

@@ -8,15 +8,20 @@
 //! The engine's iterator is kept from page to page while nothing in the folder changes. After a
 //! change a new one goes on behind the last name: a name that was taken away must not be handed
 //! out from what an iterator had read ahead, for the kernel would believe it for a day.
+//!
+//! An offset says between which names it lies (`positions.rs`), so each entry is handed out when
+//! the one behind it is known.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::cookies::{Cookies, PARENT_COOKIE, Position, SELF_COOKIE};
 use super::handles::Handle;
 use super::open_file::OpenFile;
+use super::positions::{PARENT_OFFSET, Positions, SELF_OFFSET, behind};
 use super::{Errno, Folder, Found, Fs, Known, Result, TOP_INO, ino_of};
 use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
@@ -29,7 +34,7 @@ pub(crate) struct Item<'a> {
     /// The inode number.
     pub(crate) ino: u64,
     /// The offset that continues behind this entry.
-    pub(crate) cookie: u64,
+    pub(crate) offset: u64,
     /// The name.
     pub(crate) name: &'a [u8],
     /// What it is.
@@ -50,21 +55,25 @@ impl FolderHandle {
     }
 }
 
+/// A name and what it stands for.
+type Named = (Vec<u8>, Candidate);
+
 /// How far a listing has come.
 struct Listing {
-    cookies: Cookies,
-    /// The number and the name of the last entry handed out.
+    positions: Positions,
+    /// The offset of the last entry handed out.
     at: u64,
-    after: Option<Box<[u8]>>,
+    /// What comes next is at or above this.
+    from: Vec<u8>,
     source: Option<Source>,
     /// The source has no more, and is not asked again: what is stored from now on may belong
     /// before the names of open files that were handed out since.
     source_ended: bool,
     /// The next entry of the source.
-    peeked: Option<(Vec<u8>, Candidate)>,
-    /// An entry that did not fit the last page.
-    held: Option<(Vec<u8>, Candidate)>,
-    /// Names of open files that come after `after`.
+    peeked: Option<Named>,
+    /// Merged entries that come next: one did not fit the last page, one was behind it.
+    ahead: VecDeque<Named>,
+    /// Names of open files that come next.
     open: BTreeSet<Box<[u8]>>,
     /// The folder's count of changes when the source was opened.
     changes: u64,
@@ -86,19 +95,20 @@ enum Candidate {
 impl Listing {
     fn new() -> Self {
         Self {
-            cookies: Cookies::new(),
-            at: PARENT_COOKIE,
-            after: None,
+            positions: Positions::new(),
+            at: PARENT_OFFSET,
+            from: Vec::new(),
             source: None,
             source_ended: false,
             peeked: None,
-            held: None,
+            ahead: VecDeque::new(),
             open: BTreeSet::new(),
             changes: 0,
         }
     }
 
-    fn peek(&mut self) -> Result<Option<&[u8]>> {
+    /// Reads the next entry of the source, if it was not read yet.
+    fn peek(&mut self) -> Result<()> {
         if self.peeked.is_none()
             && !self.source_ended
             && let Some(source) = &mut self.source
@@ -114,7 +124,7 @@ impl Listing {
             };
             self.source_ended = self.peeked.is_none();
         }
-        Ok(self.peeked.as_ref().map(|(name, _)| &name[..]))
+        Ok(())
     }
 }
 
@@ -163,15 +173,16 @@ impl Fs {
         };
         let mut listing = open_folder.listing.lock();
         if offset == 0 {
-            *listing = Listing::new();
+            listing.source = None;
         }
-        if offset < PARENT_COOKIE && Self::add_dots(ino, &folder, offset, add) {
+        if offset < PARENT_OFFSET && Self::add_dots(ino, &folder, offset, add) {
             return Ok(());
         }
-        self.resume(ino, &folder, &mut listing, offset.max(PARENT_COOKIE))?;
+        self.resume(ino, &folder, &mut listing, offset.max(PARENT_OFFSET))?;
         let mut added = false;
+        let mut next = self.next(ino, &folder, &mut listing);
         loop {
-            let (name, candidate) = match self.next(ino, &folder, &mut listing) {
+            let (name, candidate) = match next {
                 Ok(Some(next)) => next,
                 Ok(None) => return Ok(()),
                 Err(errno) => {
@@ -180,15 +191,20 @@ impl Fs {
                     return if added { Ok(()) } else { Err(errno) };
                 }
             };
-            let cookie = listing.cookies.next();
-            if self.hand_out(&folder, &name, &candidate, cookie, plus, add) {
-                listing.held = Some((name, candidate));
+            next = self.next(ino, &folder, &mut listing);
+            let following = next.as_ref().ok().and_then(Option::as_ref).map(|(name, _)| &name[..]);
+            let offset = listing.positions.between(&name, following);
+            if self.hand_out(&folder, &name, &candidate, offset, plus, add) {
+                listing.ahead.push_back((name, candidate));
+                match next {
+                    Ok(following) => listing.ahead.extend(following),
+                    Err(_) => listing.source = None,
+                }
                 return Ok(());
             }
             added = true;
-            listing.cookies.push(&name);
-            listing.at = cookie;
-            listing.after = Some(name.into_boxed_slice());
+            listing.at = offset;
+            listing.from = behind(name);
         }
     }
 
@@ -205,9 +221,9 @@ impl Fs {
             // Nobody relies on the number of `..`; a wrong one is better than no listing.
             Folder::In { table, key, .. } => Self::parent_ino(table, key).unwrap_or(ino),
         };
-        let dots = [(SELF_COOKIE, ino, &b"."[..]), (PARENT_COOKIE, parent, &b".."[..])];
-        dots.into_iter().filter(|(cookie, ..)| *cookie > offset).any(|(cookie, ino, name)| {
-            add(&Item { ino, cookie, name, kind: Kind::Folder, found: None })
+        let dots = [(SELF_OFFSET, ino, &b"."[..]), (PARENT_OFFSET, parent, &b".."[..])];
+        dots.into_iter().filter(|(own, ..)| *own > offset).any(|(offset, ino, name)| {
+            add(&Item { ino, offset, name, kind: Kind::Folder, found: None })
         })
     }
 
@@ -216,67 +232,57 @@ impl Fs {
         // The order matters: changes, then open names, then stored names; see above.
         let changes = self.name_locks.changes(ino);
         let goes_on = offset == listing.at;
-        let position = if goes_on {
-            Position { after: listing.after.take(), skip: 0 }
-        } else {
-            listing.cookies.position(offset).ok_or(Errno::EINVAL)?
-        };
+        if !goes_on {
+            listing.from = listing.positions.start(offset).ok_or(Errno::EINVAL)?;
+            listing.at = offset;
+        }
         listing.open.clear();
-        self.names.names_after(ino, position.after.as_deref(), &mut listing.open);
-        listing.after = position.after;
+        self.names.names_from(ino, &listing.from, &mut listing.open);
         if goes_on && listing.source.is_some() && listing.changes == changes {
-            if let Some((held, _)) = &listing.held {
-                listing.open.remove(&held[..]);
+            for (ahead, _) in &listing.ahead {
+                listing.open.remove(&ahead[..]);
             }
             return Ok(());
         }
-        listing.held = None;
+        listing.ahead.clear();
         listing.peeked = None;
-        listing.source = Some(self.source(folder, listing.after.as_deref())?);
+        listing.source = Some(self.source(folder, &listing.from)?);
         listing.source_ended = false;
         listing.changes = changes;
-        listing.at = offset;
-        for _ in 0..position.skip {
-            match self.next(ino, folder, listing)? {
-                Some((name, _)) => listing.after = Some(name.into_boxed_slice()),
-                None => break,
-            }
-        }
         Ok(())
     }
 
-    fn source(&self, folder: &Folder, after: Option<&[u8]>) -> Result<Source> {
+    fn source(&self, folder: &Folder, from: &[u8]) -> Result<Source> {
         match folder {
             Folder::Top => {
                 let mut tables = self.db.tables();
-                tables.retain(|table| after.is_none_or(|after| table.name().as_bytes() > after));
+                tables.retain(|table| table.name().as_bytes() >= from);
                 Ok(Source::Tables(tables.into_iter()))
             }
             Folder::In { table, key, .. } => {
-                Ok(Source::Stored(table.list_folder(key, after, Direction::Forward)?))
+                let from = Bound::Included(from);
+                Ok(Source::Stored(table.list_folder_from(key, from, Direction::Forward)?))
             }
         }
     }
 
     /// The next entry of the merged listing.
-    fn next(
-        &self,
-        ino: u64,
-        folder: &Folder,
-        listing: &mut Listing,
-    ) -> Result<Option<(Vec<u8>, Candidate)>> {
-        if let Some(held) = listing.held.take() {
-            return Ok(Some(held));
-        }
+    fn next(&self, ino: u64, folder: &Folder, listing: &mut Listing) -> Result<Option<Named>> {
         loop {
-            let stored = listing.peek()?.map(<[u8]>::to_vec);
-            let open_is_next = match (listing.open.first(), &stored) {
+            if let Some((name, candidate)) = listing.ahead.pop_front() {
+                if is_live(folder, &candidate) {
+                    return Ok(Some((name, candidate)));
+                }
+                continue;
+            }
+            listing.peek()?;
+            let order = match (&listing.peeked, listing.open.first()) {
                 (None, None) => return Ok(None),
-                (Some(open), Some(stored)) => **open <= **stored,
-                (open, None) => open.is_some(),
-                (None, Some(_)) => false,
+                (Some((stored, _)), Some(open)) => stored[..].cmp(open),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
             };
-            if !open_is_next {
+            if order == Ordering::Less {
                 if let Some((name, candidate)) = listing.peeked.take()
                     && is_live(folder, &candidate)
                 {
@@ -285,7 +291,7 @@ impl Fs {
                 continue;
             }
             let Some(name) = listing.open.pop_first() else { continue };
-            let same = stored.as_deref() == Some(&*name);
+            let same = order == Ordering::Equal;
             if let Some(file) = self.names.get(ino, &name) {
                 if same {
                     listing.peeked = None;
@@ -312,7 +318,7 @@ impl Fs {
         folder: &Folder,
         name: &[u8],
         candidate: &Candidate,
-        cookie: u64,
+        offset: u64,
         plus: bool,
         add: &mut dyn FnMut(&Item<'_>) -> bool,
     ) -> bool {
@@ -320,11 +326,11 @@ impl Fs {
             Candidate::Table(table) => {
                 let ino = ino_of(table.number(), ValueId(0));
                 let found = plus.then(|| self.found_table(table));
-                add(&Item { ino, cookie, name, kind: Kind::Folder, found })
+                add(&Item { ino, offset, name, kind: Kind::Folder, found })
             }
             Candidate::Open(file) => {
                 let found = plus.then(|| Self::found_open(file));
-                let item = Item { ino: file.ino(), cookie, name, kind: Kind::File, found };
+                let item = Item { ino: file.ino(), offset, name, kind: Kind::File, found };
                 let is_full = add(&item);
                 if plus && !is_full {
                     self.inodes.learn_open(file);
@@ -336,7 +342,7 @@ impl Fs {
                 let ino = ino_of(table.number(), entry.id);
                 let kind = entry.kind();
                 let found = plus.then(|| self.found_listed(table, ino, entry));
-                let is_full = add(&Item { ino, cookie, name, kind, found });
+                let is_full = add(&Item { ino, offset, name, kind, found });
                 if plus && !is_full {
                     let slash: &[u8] = if kind == Kind::Folder { b"/" } else { b"" };
                     let key = [key, name, slash].concat();

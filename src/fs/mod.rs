@@ -38,7 +38,6 @@
 //! advisory locks (the kernel's own), and flushing at the end: who opened the database closes it.
 
 mod attributes;
-mod cookies;
 mod create;
 mod directories;
 mod errno;
@@ -47,6 +46,7 @@ mod inodes;
 mod lookup;
 mod name_locks;
 mod open_file;
+mod positions;
 mod read;
 mod remove;
 mod rename;

@@ -6,6 +6,7 @@
 //! alone knows it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,17 +235,12 @@ impl OpenNames {
         })
     }
 
-    /// Adds the names in a folder that come after `after` (all when None).
-    pub(super) fn names_after(
-        &self,
-        parent: u64,
-        after: Option<&[u8]>,
-        names: &mut BTreeSet<Box<[u8]>>,
-    ) {
+    /// Adds the names in a folder that are at or above `from`.
+    pub(super) fn names_from(&self, parent: u64, from: &[u8], names: &mut BTreeSet<Box<[u8]>>) {
         let shard = self.shard(parent).lock();
         let Some(folder) = shard.get(&parent) else { return };
-        let is_later = |name: &[u8]| after.is_none_or(|after| name > after);
-        names.extend(folder.keys().filter(|name| is_later(name)).cloned());
+        let at_or_above = (Bound::Included(from), Bound::Unbounded);
+        names.extend(folder.range::<[u8], _>(at_or_above).map(|(name, _)| name.clone()));
     }
 
     /// Forgets all names.

@@ -58,13 +58,13 @@ fn may_hold(layer: &Layer, folder: KeyHash) -> Result<bool> {
 
 impl<F: FnMut(&[u8], &Mention, usize) -> Choice> FolderListing<F> {
     /// Lists `folder` (empty, or ending in `/`), whose hash is `hash`, over layers from the newest
-    /// to the oldest: all names, or those strictly behind `after` in the direction.
+    /// to the oldest: all names, or those at or strictly behind `from` in the direction.
     pub(crate) fn new(
         layers: &[Layer],
         folder: &[u8],
         hash: KeyHash,
         direction: Direction,
-        after: Option<&[u8]>,
+        from: Bound<&[u8]>,
         choose: F,
     ) -> Result<Self> {
         let mut held = Vec::new();
@@ -75,26 +75,35 @@ impl<F: FnMut(&[u8], &Mention, usize) -> Choice> FolderListing<F> {
         }
         let mut listing =
             Self { merge: Merge::new(direction, held), folder: sort_key(folder), choose };
-        listing.seek(after)?;
+        listing.seek(from)?;
         Ok(listing)
     }
 
-    /// Starts over, with all names or those strictly behind `after`.
-    pub(crate) fn seek(&mut self, after: Option<&[u8]>) -> Result<()> {
+    /// Starts over, with all names or those at or strictly behind `from`.
+    pub(crate) fn seek(&mut self, from: Bound<&[u8]>) -> Result<()> {
         let mut limit = self.folder.clone();
-        match (self.merge.direction(), after) {
+        match (self.merge.direction(), from) {
             // The key of the folder itself is shorter than any name in it.
-            (Direction::Forward, None) => self.merge.seek(Bound::Excluded(&limit)),
-            (Direction::Forward, Some(name)) => {
+            (Direction::Forward, Bound::Unbounded) => self.merge.seek(Bound::Excluded(&limit)),
+            (Direction::Forward, Bound::Included(name)) => {
+                limit.extend_from_slice(name);
+                self.merge.seek(Bound::Included(&limit))
+            }
+            (Direction::Forward, Bound::Excluded(name)) => {
                 limit.extend_from_slice(name);
                 limit.push(BEHIND_SEPARATOR);
                 self.merge.seek(Bound::Included(&limit))
             }
-            (Direction::Backward, Some(name)) => {
+            (Direction::Backward, Bound::Included(name)) => {
+                limit.extend_from_slice(name);
+                limit.push(BEHIND_SEPARATOR);
+                self.merge.seek(Bound::Excluded(&limit))
+            }
+            (Direction::Backward, Bound::Excluded(name)) => {
                 limit.extend_from_slice(name);
                 self.merge.seek(Bound::Excluded(&limit))
             }
-            (Direction::Backward, None) => {
+            (Direction::Backward, Bound::Unbounded) => {
                 if limit.pop().is_none() {
                     return self.merge.seek(Bound::Unbounded);
                 }

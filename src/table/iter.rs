@@ -22,7 +22,8 @@ pub struct FolderIter {
     folder: Vec<u8>,
     direction: Direction,
     listing: FolderListing<Choose>,
-    last: Option<Vec<u8>>,
+    /// Where to go on when the segment that is being read is dropped.
+    next: Bound<Vec<u8>>,
 }
 
 /// Live keys and what they stand for.
@@ -46,13 +47,26 @@ impl Table {
         after: Option<&[u8]>,
         direction: Direction,
     ) -> Result<FolderIter> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.list_folder_from(folder, from, direction)
+    }
+
+    /// The same from anywhere: all, or those at or strictly behind `from`, which need not be a
+    /// name that is there.
+    pub(crate) fn list_folder_from(
+        &self,
+        folder: &[u8],
+        from: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<FolderIter> {
         self.check_open()?;
         if !folder.is_empty() {
             super::key::check_folder(folder)?;
         }
         let table = self.shared()?;
-        let listing = table.listing(folder, after, direction)?;
-        Ok(FolderIter { table, folder: folder.to_vec(), direction, listing, last: None })
+        let listing = table.listing(folder, from, direction)?;
+        let next = from.map(<[u8]>::to_vec);
+        Ok(FolderIter { table, folder: folder.to_vec(), direction, listing, next })
     }
 
     /// The live keys (files, links and folders) that begin with `prefix`, from `from` on.
@@ -72,11 +86,11 @@ impl Table {
     fn listing(
         &self,
         folder: &[u8],
-        after: Option<&[u8]>,
+        from: Bound<&[u8]>,
         direction: Direction,
     ) -> Result<FolderListing<Choose>> {
         let (layers, choose) = self.layers()?;
-        FolderListing::new(&layers, folder, self.hash(folder), direction, after, choose)
+        FolderListing::new(&layers, folder, self.hash(folder), direction, from, choose)
     }
 
     fn keys(
@@ -127,21 +141,33 @@ fn is_dropped(error: &Error) -> bool {
     matches!(error, Error::MissingFile { .. })
 }
 
+impl FolderIter {
+    /// Remembers a name without an allocation for each.
+    fn note_last(&mut self, name: &[u8]) {
+        if let Bound::Excluded(last) = &mut self.next {
+            last.clear();
+            last.extend_from_slice(name);
+        } else {
+            self.next = Bound::Excluded(name.to_vec());
+        }
+    }
+}
+
 impl Iterator for FolderIter {
     type Item = Result<(Vec<u8>, Entry)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut next = self.listing.next();
         if next.as_ref().is_err_and(is_dropped) {
-            let last = self.last.as_deref();
-            next = self.table.listing(&self.folder, last, self.direction).and_then(|listing| {
+            let from = self.next.as_ref().map(Vec::as_slice);
+            next = self.table.listing(&self.folder, from, self.direction).and_then(|listing| {
                 self.listing = listing;
                 self.listing.next()
             });
         }
         let listed = next.transpose()?;
         Some(listed.map(|listed| {
-            self.last = Some(listed.name.clone());
+            self.note_last(&listed.name);
             (listed.name, listed.entry)
         }))
     }
@@ -169,7 +195,7 @@ impl Iterator for KeyIter {
 
 impl std::fmt::Debug for FolderIter {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("FolderIter").field("last", &self.last).finish_non_exhaustive()
+        formatter.debug_struct("FolderIter").field("next", &self.next).finish_non_exhaustive()
     }
 }
 

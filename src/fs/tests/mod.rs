@@ -194,7 +194,7 @@ impl Fixture {
                 if listed.len() == entries {
                     return true;
                 }
-                listed.push((item.cookie, String::from_utf8_lossy(item.name).into_owned()));
+                listed.push((item.offset, String::from_utf8_lossy(item.name).into_owned()));
                 false
             })
             .expect("listed");

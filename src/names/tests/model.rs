@@ -115,9 +115,9 @@ fn listing_model(live: &BTreeMap<Vec<u8>, (Entry, usize)>, folder: &[u8]) -> Nam
         .collect()
 }
 
-fn list(layers: &[Layer], folder: &[u8], direction: Direction, after: Option<&[u8]>) -> Names {
+fn list(layers: &[Layer], folder: &[u8], direction: Direction, from: Bound<&[u8]>) -> Names {
     let mut listing =
-        FolderListing::new(layers, folder, hash(folder), direction, after, choose).unwrap();
+        FolderListing::new(layers, folder, hash(folder), direction, from, choose).unwrap();
     let mut names = Vec::new();
     while let Some(listed) = listing.next().unwrap() {
         names.push((listed.name, listed.entry, listed.source));
@@ -137,19 +137,22 @@ fn check_listings(layers: &[Mentions], built: &[Layer]) {
     for folder in folders {
         let model = listing_model(&live, &folder);
         assert!(model.is_sorted_by_key(|(name, ..)| name), "names are in byte order");
-        assert_eq!(list(built, &folder, Direction::Forward, None), model);
+        assert_eq!(list(built, &folder, Direction::Forward, Bound::Unbounded), model);
         let mut backwards = model.clone();
         backwards.reverse();
         // A file and a folder of one name keep the folder's entry behind the file's.
-        assert_eq!(list(built, &folder, Direction::Backward, None), backwards);
+        assert_eq!(list(built, &folder, Direction::Backward, Bound::Unbounded), backwards);
         let absent = b"a.b".to_vec();
-        for after in model.iter().map(|(name, ..)| name).chain([&absent]).step_by(3) {
-            let mut behind = model.clone();
-            behind.retain(|(name, ..)| name > after);
-            assert_eq!(list(built, &folder, Direction::Forward, Some(after)), behind);
-            let mut before = backwards.clone();
-            before.retain(|(name, ..)| name < after);
-            assert_eq!(list(built, &folder, Direction::Backward, Some(after)), before);
+        for from in model.iter().map(|(name, ..)| name).chain([&absent]).step_by(3) {
+            for bound in [Bound::Excluded(&from[..]), Bound::Included(&from[..])] {
+                for (direction, all) in
+                    [(Direction::Forward, &model), (Direction::Backward, &backwards)]
+                {
+                    let mut rest = all.clone();
+                    rest.retain(|(name, ..)| direction.reaches(name, bound));
+                    assert_eq!(list(built, &folder, direction, bound), rest);
+                }
+            }
         }
     }
 }
@@ -215,7 +218,7 @@ fn sub_trees_of_hidden_folders_are_skipped() {
     for memtables in 0..3 {
         let built = build(&directory, &layers, memtables);
         for direction in [Direction::Forward, Direction::Backward] {
-            let names = list(&built, b"", direction, None);
+            let names = list(&built, b"", direction, Bound::Unbounded);
             assert_eq!(names, [(b"z".to_vec(), entry(50), 0)]);
         }
     }
@@ -238,7 +241,7 @@ fn a_hidden_tree_costs_one_seek() {
             choose(key, mention, source)
         };
         let mut listing =
-            FolderListing::new(&built, b"", hash(b""), direction, None, count).unwrap();
+            FolderListing::new(&built, b"", hash(b""), direction, Bound::Unbounded, count).unwrap();
         let mut shown = 0;
         while listing.next().unwrap().is_some() {
             shown += 1;
