@@ -72,6 +72,7 @@ mod format;
 mod fs;
 pub mod fuse;
 mod keymap;
+mod memory;
 mod names;
 mod roots;
 mod segment;

@@ -5,9 +5,14 @@
 //! of keys. What stands here of a stored file is what the engine would say: every change of a name
 //! or of attributes comes through this mount and is entered here by whoever made it. That is why a
 //! lookup of an inode already known takes nothing over: what it read may be older.
+//!
+//! A walk over a large tree makes the kernel know very many inodes for a while. So they are kept
+//! one by one, with only their numbers in the tables of the map; tables shrink again, and the
+//! memory goes back to the system.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -15,12 +20,17 @@ use super::errno::{Errno, Result};
 use super::open_file::OpenFile;
 use crate::format::entry::Entry;
 use crate::format::location::ValueId;
+use crate::memory;
 use crate::table::Table;
 
 /// The inode of the mount's top folder.
 pub(crate) const TOP_INO: u64 = 1;
 const ID_BITS: u32 = 48;
 const SHARDS: usize = 64;
+/// Tables with room for fewer inodes are not worth shrinking.
+const ROOM_MIN: usize = 256;
+/// When there were as many and most are forgotten, their memory goes back to the system.
+const MANY: usize = SHARDS * ROOM_MIN;
 
 /// The inode number of a value; that of the table's own folder for value id 0.
 pub(super) fn ino_of(table: u16, id: ValueId) -> u64 {
@@ -65,17 +75,45 @@ pub(super) struct Inode {
     pub(super) stale_pages: bool,
 }
 
+type Shard = HashMap<u64, Box<Inode>>;
+
 /// The map, sharded by inode number.
 pub(super) struct Inodes {
-    shards: Vec<Mutex<HashMap<u64, Inode>>>,
+    shards: Vec<Mutex<Shard>>,
+    count: AtomicUsize,
+    /// The most inodes there were since memory was last given back.
+    most: AtomicUsize,
 }
 
 impl Inodes {
     pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect() }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect(),
+            count: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        }
     }
 
-    fn shard(&self, ino: u64) -> &Mutex<HashMap<u64, Inode>> {
+    /// One more inode.
+    fn note_new(&self) {
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(count, Ordering::Relaxed);
+    }
+
+    /// One inode less. No shard is locked.
+    fn note_gone(&self) {
+        let count = self.count.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        let most = self.most.load(Ordering::Relaxed);
+        if most >= MANY && count < most / 8 {
+            let exchange =
+                self.most.compare_exchange(most, count, Ordering::Relaxed, Ordering::Relaxed);
+            if exchange.is_ok() {
+                memory::give_back();
+            }
+        }
+    }
+
+    fn shard(&self, ino: u64) -> &Mutex<Shard> {
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
         let index = ino as usize % SHARDS;
         &self.shards[index]
@@ -91,6 +129,7 @@ impl Inodes {
     ) -> Known {
         let mut shard = self.shard(ino).lock();
         let inode = shard.entry(ino).or_insert_with(|| {
+            self.note_new();
             Inode::new(table, Node::Stored { key: Some(key.into()), entry: *entry })
         });
         inode.lookups += 1;
@@ -100,20 +139,21 @@ impl Inodes {
     /// Counts one lookup of a file that is open for writing.
     pub(super) fn learn_open(&self, file: &Arc<OpenFile>) {
         let mut shard = self.shard(file.ino()).lock();
-        let inode = shard
-            .entry(file.ino())
-            .or_insert_with(|| Inode::new(file.table(), Node::Open(Arc::clone(file))));
+        let inode = shard.entry(file.ino()).or_insert_with(|| {
+            self.note_new();
+            Inode::new(file.table(), Node::Open(Arc::clone(file)))
+        });
         inode.lookups += 1;
     }
 
     /// What a known inode stands for, without counting a lookup.
     pub(super) fn peek(&self, ino: u64) -> Option<Known> {
-        self.shard(ino).lock().get(&ino).map(Inode::known)
+        self.shard(ino).lock().get(&ino).map(|inode| inode.known())
     }
 
     /// Looks at or changes one inode. ESTALE when the kernel names one that it has forgotten.
     pub(super) fn with<T>(&self, ino: u64, look: impl FnOnce(&mut Inode) -> T) -> Result<T> {
-        self.shard(ino).lock().get_mut(&ino).map(look).ok_or(Errno::ESTALE)
+        self.shard(ino).lock().get_mut(&ino).map(|inode| look(inode)).ok_or(Errno::ESTALE)
     }
 
     /// As [`Inodes::with`], for those who do not mind that the kernel does not know the inode.
@@ -126,12 +166,18 @@ impl Inodes {
     /// Takes back lookups; the last one drops the inode.
     pub(super) fn forget(&self, ino: u64, lookups: u64) {
         let mut shard = self.shard(ino).lock();
-        if let Some(inode) = shard.get_mut(&ino) {
-            inode.lookups = inode.lookups.saturating_sub(lookups);
-            if inode.lookups == 0 {
-                shard.remove(&ino);
-            }
+        let Some(inode) = shard.get_mut(&ino) else { return };
+        inode.lookups = inode.lookups.saturating_sub(lookups);
+        if inode.lookups > 0 {
+            return;
         }
+        shard.remove(&ino);
+        if shard.capacity() > ROOM_MIN && shard.len() < shard.capacity() / 8 {
+            let room = 2 * shard.len();
+            shard.shrink_to(room);
+        }
+        drop(shard);
+        self.note_gone();
     }
 
     /// A stored file, link or folder has a new entry, under the key it had.
@@ -216,8 +262,9 @@ pub(crate) struct KnownName {
 }
 
 impl Inode {
-    fn new(table: &Arc<Table>, node: Node) -> Self {
-        Self { table: Arc::clone(table), node, lookups: 0, handles: 0, stale_pages: false }
+    fn new(table: &Arc<Table>, node: Node) -> Box<Self> {
+        let table = Arc::clone(table);
+        Box::new(Self { table, node, lookups: 0, handles: 0, stale_pages: false })
     }
 
     /// A handle was released. The kernel may have forgotten the inode and learnt it anew since the
