@@ -20,6 +20,9 @@ pub(super) const VALID_BUSY_FOLDER: Duration = Duration::from_millis(100);
 
 /// `st_blksize`: what `cp` and stdio take as the size of their buffers. A power of two.
 pub(crate) const BLOCK_BYTES: u32 = 4096;
+/// `st_blksize` of folders: what libraries list them by. A page of it holds some seven hundred
+/// names with their attributes; the kernel fetches those for the first page without being asked.
+const FOLDER_BLOCK_BYTES: u32 = 128 << 10;
 
 /// What stat shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,14 @@ impl Stat {
 
     pub(super) fn of_folder(ino: u64, attributes: Attributes) -> Self {
         Self { ino, size: 0, links: 1, attributes }
+    }
+
+    /// The size of buffer that suits reading it, a power of two.
+    pub(crate) fn block_bytes(&self) -> u32 {
+        match self.attributes.kind() {
+            Kind::Folder => FOLDER_BLOCK_BYTES,
+            Kind::File | Kind::Symlink => BLOCK_BYTES,
+        }
     }
 
     /// Blocks of 512 bytes, from the length.

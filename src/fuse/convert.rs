@@ -9,7 +9,7 @@ use fuser::{
 };
 
 use crate::format::attributes::{Attributes, Kind};
-use crate::fs::{BLOCK_BYTES, Caller, Errno, Found, Item, Opened, Stat};
+use crate::fs::{Caller, Errno, Found, Item, Opened, Stat};
 
 /// Value ids are never used twice, so inode numbers need no generations.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -78,7 +78,7 @@ pub(super) fn file_attr(stat: &Stat) -> FileAttr {
         uid: attributes.uid,
         gid: attributes.gid,
         rdev: 0,
-        blksize: BLOCK_BYTES,
+        blksize: stat.block_bytes(),
         flags: 0,
     }
 }

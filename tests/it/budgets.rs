@@ -186,6 +186,25 @@ fn a_folder_is_listed_with_its_attributes_in_pages() {
 }
 
 #[test]
+fn names_that_are_listed_first_and_looked_at_later_cost_nothing_more() {
+    const FILES: usize = 600;
+    let mut counted = Counted::new();
+    for number in 0..FILES {
+        write_once(&counted.at(format!("file-{number}")), b"value");
+    }
+    // As du, find -size and tar do it.
+    counted.start_cold();
+    let cost = counted.cost(|| {
+        let entries = fs::read_dir(counted.at("")).expect("list");
+        let paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        assert!(paths.iter().all(|path| fs::symlink_metadata(path).is_ok_and(|m| m.len() == 5)));
+        assert_eq!(paths.len(), FILES);
+    });
+    let cost = cost.replace("READDIR ", "");
+    assert_eq!(without_pages(&cost).0.trim(), "OPENDIR RELEASEDIR READDIRPLUS");
+}
+
+#[test]
 fn rsync_of_an_unchanged_tree_asks_nothing_about_files() {
     const FILES: usize = 300;
     let counted = Counted::new();
