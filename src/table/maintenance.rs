@@ -204,6 +204,9 @@ impl Table {
                 log::debug!("table {}: {error}", self.name);
                 return;
             }
+            if let Some(active) = &self.view.load().active {
+                active.memtable.put_many_in_order();
+            }
         }
     }
 

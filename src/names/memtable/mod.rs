@@ -3,7 +3,7 @@
 //! Point operations touch a hash index only: stripes chosen by the hash of the key, each a lock, a
 //! slab and a hash table. Order is made when somebody asks for it: keys that came since the last
 //! walk wait, in the order of arrival, in the slabs, and the next walk takes them over into one
-//! ordered map. A key's bytes are shared between both. So a store that is only written pays
+//! ordered map, or somebody with time to spare before there are too many. A key's bytes are shared between both. So a store that is only written pays
 //! nothing for order, and one that is listed pays once for each key.
 //!
 //! Invariants: a key that was put stays, removed or not, until the memtable is dropped. Whatever
@@ -31,6 +31,8 @@ use crate::format::key_hash::KeyHash;
 
 /// Enough that some tens of threads seldom meet, few enough to cost little in an idle table.
 const STRIPES: usize = 32;
+/// So many keys are put in order within some 20 ms.
+const WAITING_KEYS_MAX: usize = 1 << 16;
 /// When this share of the ordered view (1 / share) or more is new, both are merged in one pass.
 const BULK_SHARE: usize = 8;
 
@@ -129,6 +131,15 @@ impl Memtable {
     /// About how much memory this takes, without the ordered view (some 35 bytes a key more).
     pub(crate) fn bytes(&self) -> usize {
         self.len() * BYTES_PER_KEY + self.key_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes the keys that came since the last time over into the ordered view when there are many:
+    /// whoever lists next then does not wait for it, and sealing needs the order anyway.
+    pub(crate) fn put_many_in_order(&self) {
+        let waiting = self.len().saturating_sub(self.ordered.read().len());
+        if waiting >= WAITING_KEYS_MAX {
+            self.put_in_order();
+        }
     }
 
     /// Takes the keys that came since the last time over into the ordered view.
