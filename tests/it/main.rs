@@ -10,6 +10,7 @@ mod expiry;
 mod fstab;
 mod install;
 mod limits;
+mod listing;
 mod mounted;
 mod mounting;
 mod program;
