@@ -4,8 +4,12 @@
 //! created, read with cold kernel caches, and read again, by turns in a littfs mount and in that
 //! of `null_fs.rs`. One large file is written and read cold, by turns in the littfs mount and
 //! beside it. Both mounts are served by processes of their own, as in real use.
+//!
+//! `cargo bench --bench mount -- --listing [FILES [DIRECTORY]]` lists one large folder instead
+//! (`listing.rs`).
 #![allow(clippy::print_stdout, reason = "the report of a bench")]
 
+mod listing;
 mod null_fs;
 
 use std::error::Error;
@@ -29,6 +33,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// This program is started again with it to serve the file system that does nothing.
 const SERVE_NULL: &str = "--serve-null";
+const LISTING: &str = "--listing";
+const LISTED_FILES: usize = 1_000_000;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> =
@@ -42,7 +48,14 @@ fn main() -> Outcome<()> {
         println!("NOT MEASURED: mounting for this bench takes root and /dev/fuse");
         return Ok(());
     }
-    let mut arguments = arguments.iter();
+    let is_listing = arguments.first().is_some_and(|first| first == LISTING);
+    let mut arguments = arguments.iter().skip(usize::from(is_listing));
+    if is_listing {
+        let files = arguments.next().map_or(Ok(LISTED_FILES), |files| files.parse::<usize>())?;
+        let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
+        let scratch = tempfile::tempdir_in(parent)?;
+        return listing::measure(&Served::littfs(scratch.path())?, scratch.path(), files);
+    }
     let files = arguments.next().map_or(Ok(5000), |files| files.parse::<usize>())?;
     let mib = arguments.next().map_or(Ok(1024), |mib| mib.parse::<usize>())?;
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
@@ -102,6 +115,10 @@ impl Served {
         self.mountpoint.join("bench")
     }
 
+    fn server_id(&self) -> u32 {
+        self.server.id()
+    }
+
     /// Makes the kernel forget names, attributes and pages of this mount, and of no other.
     fn forget(&self) -> Outcome<()> {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -129,6 +146,11 @@ struct Pairs {
 }
 
 impl Pairs {
+    /// The seconds of one round on our side (0) or on the other.
+    fn note(&mut self, side: usize, seconds: f64) {
+        if side == 0 { &mut self.ours } else { &mut self.theirs }.push(seconds);
+    }
+
     fn report(&self, what: &str, count: usize, unit: &str, against: &str) {
         let ratios: Vec<f64> = self.ours.iter().zip(&self.theirs).map(|(a, b)| b / a).collect();
         let per_second = |seconds: &[f64]| float(count) / median(seconds);
@@ -166,7 +188,7 @@ fn small_files(litt: &Served, null: &Served, files: usize) -> Outcome<()> {
             let names: Vec<PathBuf> =
                 (0..files).map(|file| served.folder().join(format!("{round}-{file:08}"))).collect();
             let note = |pairs: &mut Pairs, seconds: f64| {
-                (if is_ours { &mut pairs.ours } else { &mut pairs.theirs }).push(seconds);
+                pairs.note(usize::from(!is_ours), seconds);
             };
             note(&mut write, seconds(|| create_all(&names))?);
             served.forget()?;
