@@ -18,6 +18,7 @@
 //! uid = 0
 //! gid = 0
 //! mtime_ns = 1790000000000000000
+//! ctime_ns = 1790000000000000000
 //! lowest_segment = 1
 //! next_value_id = 1
 //! # crc32c 1a2b3c4d
@@ -51,6 +52,9 @@ pub(crate) struct TableFile {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime_ns: i64,
+    /// When the folder changed last; names that came later move its mtime.
+    #[serde(default)]
+    pub(crate) ctime_ns: i64,
     /// Segments below this one are gone for good.
     pub(crate) lowest_segment: u32,
     /// Value ids below this one were given out before.
@@ -74,6 +78,7 @@ impl TableFile {
             uid: 0,
             gid: 0,
             mtime_ns: 0,
+            ctime_ns: 0,
             lowest_segment: 1,
             next_value_id: 1,
         }
@@ -163,7 +168,7 @@ mod tests {
         let text = String::from_utf8(sample().encode().unwrap()).unwrap();
         let expected = "format = 1\nrevision = 1\nid = \"01010101010101010101010101010101\"\n\
             number = 3\nsalt = \"02020202020202020202020202020202\"\ncreated_at_ns = 0\n\
-            ttl_ns = 5\ngrace_ns = 0\nshards = 8\nmode = 0\nuid = 0\ngid = 0\nmtime_ns = 0\n\
+            ttl_ns = 5\ngrace_ns = 0\nshards = 8\nmode = 0\nuid = 0\ngid = 0\nmtime_ns = 0\nctime_ns = 0\n\
             lowest_segment = 1\nnext_value_id = 1\n# crc32c ";
         assert!(text.starts_with(expected), "{text}");
         assert_eq!(TableFile::decode(text.as_bytes()), Ok(sample()));

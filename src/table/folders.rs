@@ -103,7 +103,7 @@ impl Table {
     ) -> Result<()> {
         let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
         let Some(parent) = key::parent(key) else {
-            self.mtime_ns.fetch_max(now, Ordering::AcqRel);
+            self.touch(now);
             return Ok(());
         };
         if active.memtable.touch_folder(self.hash(parent), parent, now) {
@@ -187,9 +187,7 @@ impl Table {
             Some(parent) => {
                 active.memtable.touch_folder(self.hash(parent), parent, now);
             }
-            None => {
-                self.mtime_ns.fetch_max(now, Ordering::AcqRel);
-            }
+            None => self.touch(now),
         }
     }
 

@@ -102,6 +102,7 @@ pub struct Table {
     shards: AtomicU8,
     /// When an entry last came to or went from the table's own folder.
     mtime_ns: AtomicI64,
+    ctime_ns: AtomicI64,
 
     view: ArcSwap<view::View>,
     /// Locked over a round of upkeep.

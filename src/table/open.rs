@@ -45,6 +45,7 @@ impl Table {
         file.uid = new.attributes.uid;
         file.gid = new.attributes.gid;
         file.mtime_ns = new.attributes.mtime_ns;
+        file.ctime_ns = new.attributes.ctime_ns;
         let table_dirs = table_dirs(context, name);
         for dir in &table_dirs {
             disk.create_dir_all(&dir.join(SEGMENTS_DIR))?;
@@ -106,6 +107,7 @@ impl Table {
             grace_ns: AtomicU64::new(file.grace_ns),
             shards: AtomicU8::new(file.shards),
             mtime_ns: AtomicI64::new(file.mtime_ns),
+            ctime_ns: AtomicI64::new(file.ctime_ns),
             view: ArcSwap::default(),
             upkeep_io: Mutex::default(),
             change: Mutex::default(),
@@ -131,6 +133,9 @@ impl Table {
 
     /// Ends all use of the table: what was stored is durable, the keymap is marked complete.
     pub(crate) fn close(&self) -> Result<()> {
+        if let Err(error) = self.keep_times() {
+            log::debug!("table {}: the times of its folder are not kept: {error}", self.name);
+        }
         self.is_closed.store(true, Ordering::Release);
         if self.context.read_only {
             return Ok(());

@@ -82,10 +82,6 @@ impl Table {
         }
         view.sealing = unsealed.into_iter().rev().collect();
         view.sealed = Arc::new(sealed);
-        let written = view.unsealed().map(|segment| segment.last_written_ns()).max();
-        if let Some(written_ns) = written.and_then(|at_ns| i64::try_from(at_ns).ok()) {
-            self.mtime_ns.fetch_max(written_ns, Ordering::AcqRel);
-        }
         self.view.store(Arc::new(view));
         self.signals.wake_upkeep();
         Ok(())
@@ -285,10 +281,17 @@ impl Table {
                 if key.ends_with(b"/") {
                     self.has_folders.store(true, Ordering::Release);
                 }
-                if let Some(parent) = super::key::parent(key)
-                    && is_new_name(entry, segment.memtable.get(hash, key))
-                {
-                    segment.memtable.touch_folder(self.hash(parent), parent, written);
+                if is_new_name(entry, segment.memtable.get(hash, key)) {
+                    match super::key::parent(key) {
+                        Some(parent) => {
+                            let parent_hash = self.hash(parent);
+                            segment.memtable.touch_folder(parent_hash, parent, written);
+                        }
+                        None if written > self.ctime_ns.load(Ordering::Acquire) => {
+                            self.touch(written);
+                        }
+                        None => {}
+                    }
                 }
                 segment.show(&Change::put(hash, key, *entry), in_batch);
             } else {

@@ -80,7 +80,7 @@ impl Table {
         let mtime_ns = self.mtime_ns.load(Ordering::Acquire);
         let mut attributes = Attributes::new(Kind::Folder, mode, uid, gid, 0);
         attributes.mtime_ns = mtime_ns;
-        attributes.ctime_ns = mtime_ns;
+        attributes.ctime_ns = self.ctime_ns.load(Ordering::Acquire);
         attributes
     }
 
@@ -91,9 +91,27 @@ impl Table {
             file.uid = attributes.uid;
             file.gid = attributes.gid;
             file.mtime_ns = attributes.mtime_ns;
+            file.ctime_ns = attributes.ctime_ns;
         })?;
         self.mtime_ns.store(attributes.mtime_ns, Ordering::Release);
+        self.ctime_ns.store(attributes.ctime_ns, Ordering::Release);
         Ok(())
+    }
+
+    /// A name came to the table's own folder, or went.
+    pub(super) fn touch(&self, now_ns: i64) {
+        self.mtime_ns.fetch_max(now_ns, Ordering::AcqRel);
+        self.ctime_ns.fetch_max(now_ns, Ordering::AcqRel);
+    }
+
+    /// Writes the times of the table's own folder down, if they have moved. Until then what comes
+    /// to it moves them again when the key log is read.
+    pub(super) fn keep_times(&self) -> Result<()> {
+        let kept_ns = self.settings_io.lock().ctime_ns;
+        if kept_ns == self.ctime_ns.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.change_settings(|_| {})
     }
 
     /// Replaces the table file in every root.
@@ -101,9 +119,10 @@ impl Table {
         self.check_writable()?;
         let mut current = self.settings_io.lock();
         let mut changed = current.clone();
+        changed.mtime_ns = self.mtime_ns.load(Ordering::Acquire);
+        changed.ctime_ns = self.ctime_ns.load(Ordering::Acquire);
         change(&mut changed);
         changed.revision += 1;
-        changed.mtime_ns = changed.mtime_ns.max(self.mtime_ns.load(Ordering::Acquire));
         self.write_table_file(&changed)?;
         *current = changed;
         Ok(())

@@ -380,3 +380,36 @@ fn folders_keep_the_times_that_were_set_on_them() {
         assert_eq!(times(&db.table("table").unwrap()), moved);
     }
 }
+
+#[test]
+fn the_table_keeps_the_times_that_were_set_on_it() {
+    for end in [Db::close, |db: &Db| {
+        db.kill();
+        Ok(())
+    }] {
+        let fixture = Fixture::new(1);
+        let clock = &fixture.options.clock;
+        let (db, table) = fixture.create();
+        table.put(b"a", b"bytes").unwrap();
+        clock.advance(Duration::from_secs(1));
+        let set = Attributes {
+            mtime_ns: 5,
+            ctime_ns: i64::try_from(clock.now_ns()).unwrap(),
+            ..table.attributes()
+        };
+        table.set_attributes(set).unwrap();
+        seal_all(&table);
+        end(&db).unwrap();
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        assert_eq!(table.attributes(), set);
+        // What comes later moves it, whatever the end.
+        clock.advance(Duration::from_secs(1));
+        table.put(b"b", b"bytes").unwrap();
+        let moved = table.attributes();
+        assert_eq!(moved.mtime_ns, i64::try_from(clock.now_ns()).unwrap());
+        end(&db).unwrap();
+        let db = fixture.open();
+        assert_eq!(db.table("table").unwrap().attributes(), moved);
+    }
+}
