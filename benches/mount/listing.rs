@@ -31,7 +31,9 @@ impl Image {
         File::create_new(&image.file)?.set_len(bytes)?;
         fs::create_dir(&image.mountpoint)?;
         let inodes = (files + 1000).to_string();
-        run(Command::new("mkfs.ext4").args(["-q", "-F", "-N", &inodes]).arg(&image.file))?;
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-b", "4096", "-N", &inodes])
+            .arg(&image.file))?;
         image.mount()?;
         fs::create_dir(image.folder())?;
         Ok(image)
