@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use super::handles::Handle;
 use super::open_file::OpenFile;
-use super::positions::{PARENT_OFFSET, Positions, SELF_OFFSET, behind};
+use super::positions::{PARENT_OFFSET, Positions, SELF_OFFSET, set_behind};
 use super::{Errno, Folder, Found, Fs, Known, Result, TOP_INO, ino_of};
 use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
@@ -204,7 +204,7 @@ impl Fs {
             }
             added = true;
             listing.at = offset;
-            listing.from = behind(name);
+            set_behind(&mut listing.from, &name);
         }
     }
 

@@ -19,6 +19,8 @@
 //! [`MARK_BYTES_MAX`]; beyond, every second one of the older half is given up. A position written
 //! against such a mark is taken for that of an earlier one: names may come again, none is missed.
 
+use std::borrow::Cow;
+
 /// Memory for the marks of one handle.
 const MARK_BYTES_MAX: usize = 256 << 10;
 /// The offsets of `.` and `..`.
@@ -161,17 +163,24 @@ fn written(at: &[u8], mark: &Mark) -> Option<u64> {
 }
 
 /// The shortest string above `name` and not above what follows.
-fn separator(name: &[u8], following: Option<&[u8]>) -> Vec<u8> {
+fn separator<'a>(name: &[u8], following: Option<&'a [u8]>) -> Cow<'a, [u8]> {
     match following {
-        Some(following) if following > name => following[..=common_bytes(name, following)].to_vec(),
-        _ => behind(name.to_vec()),
+        Some(following) if following > name => {
+            Cow::Borrowed(&following[..=common_bytes(name, following)])
+        }
+        _ => {
+            let mut above = Vec::with_capacity(name.len() + 1);
+            set_behind(&mut above, name);
+            Cow::Owned(above)
+        }
     }
 }
 
-/// The lowest string above a name.
-pub(super) fn behind(mut name: Vec<u8>) -> Vec<u8> {
-    name.push(1);
-    name
+/// Makes this the lowest string above a name.
+pub(super) fn set_behind(above: &mut Vec<u8>, name: &[u8]) {
+    above.clear();
+    above.extend_from_slice(name);
+    above.push(1);
 }
 
 fn common_bytes(one: &[u8], other: &[u8]) -> usize {
@@ -288,7 +297,7 @@ mod tests {
         for n in 0..4_u8 {
             let name = [&[b'c' + n][..], b"-long-name"].concat();
             let offset = positions.between(&name, None);
-            assert_eq!(positions.start(offset), Some(behind(name)));
+            assert_eq!(positions.start(offset), Some([&name[..], &[1]].concat()));
         }
         assert_eq!(positions.newest, MARK_NUMBERS + 3);
     }
