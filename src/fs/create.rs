@@ -273,7 +273,10 @@ pub(super) fn open_value(table: &Table, key: Option<&[u8]>, entry: &Entry) -> Re
             };
             match current {
                 Some(current) if current != *entry => Ok(table.open_value(&current)?),
-                _ => Err(error.into()),
+                Some(_) => Err(error.into()),
+                // Renamed, replaced, removed or expired since it was looked up, and its bytes are
+                // there no more: the kernel looks the name up again.
+                None => Err(Errno::ESTALE),
             }
         }
         Err(error) => Err(error.into()),

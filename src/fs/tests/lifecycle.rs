@@ -427,3 +427,16 @@ fn who_reads_a_file_whose_stored_form_has_expired_reads_on() {
     f.fs.release(reader);
     assert_eq!(f.ino("a"), None);
 }
+
+#[test]
+fn a_file_whose_bytes_are_gone_is_to_be_looked_up_again() {
+    let f = fixture();
+    f.set_ttl("1h");
+    let ino = f.settled("a", b"x");
+    f.clock.advance(Duration::from_secs(2 * 3600));
+    for _ in 0..2 {
+        f.db.upkeep().expect("its segment is dropped");
+    }
+    f.set_ttl("none");
+    assert_eq!(f.fs.open(ino, R).err(), Some(Errno::ESTALE));
+}
