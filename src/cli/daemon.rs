@@ -49,12 +49,14 @@ pub(super) fn serve_in_background(plan: impl FnOnce() -> Result<Plan, Failure>) 
             None => LogFile::later(log_path(&plan.config)),
         };
         log.install();
-        // Own session: no signals from the terminal of the starter.
-        nix::unistd::setsid()
-            .or_else(|error| fail(format!("cannot leave the session: {error}")))?;
         std::env::set_current_dir("/").or_else(|error| fail(format!("cannot enter /: {error}")))?;
         let mut detached = false;
         let mounted = || {
+            // Own session: no signals from the terminal of the starter. Not before the mount is
+            // made: autofs makes everybody wait for it who is not of the group of processes that
+            // mounts, which mount(8) and its helpers share.
+            nix::unistd::setsid()
+                .or_else(|error| fail(format!("cannot leave the session: {error}")))?;
             report(READY);
             detached = true;
             detach(&log)

@@ -13,6 +13,7 @@ use nix::mount::{MntFlags, umount2};
 use crate::error::{Error, Result};
 
 const DEVICE: &str = "/dev/fuse";
+const MOUNTS: &str = "/proc/self/mountinfo";
 const FUSE_CONF: &str = "/etc/fuse.conf";
 const FUSERMOUNT: &str = "fusermount3";
 
@@ -40,7 +41,7 @@ pub fn check_mountpoint(mountpoint: &Path, allow_other: bool) -> Result<PathBuf>
     }
     let path =
         fs::canonicalize(mountpoint).map_err(|error| refused(mountpoint, error.to_string()))?;
-    if mount_at(&path).is_some() {
+    if is_taken(&path) {
         // Attributes of a dead mount are answered from the kernel's cache; a listing is not.
         if fs::read_dir(&path).err().is_some_and(|error| is_dead(&error)) {
             return Err(refused(mountpoint, left_behind(mountpoint)));
@@ -129,23 +130,35 @@ fn find_fusermount() -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// The minor device number of the topmost mount at a path.
-pub(super) fn mount_at(path: &Path) -> Option<u32> {
-    let mounts = fs::read("/proc/self/mountinfo").ok()?;
-    device_at(&mounts, path)
+/// Whether something is mounted on a path. A trigger of autofs is not: it waits for just such a
+/// mount as is about to be made (`x-systemd.automount`).
+fn is_taken(path: &Path) -> bool {
+    let mounts = fs::read(MOUNTS).unwrap_or_default();
+    topmost(&mounts, path).is_some_and(|mount| mount.kind != b"autofs")
 }
 
-fn device_at(mountinfo: &[u8], path: &Path) -> Option<u32> {
-    mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            let mut fields = line.split(|byte| *byte == b' ');
-            let device = std::str::from_utf8(fields.nth(2)?).ok()?;
-            let mounted = unescape(fields.nth(1)?);
-            let (_, minor) = device.split_once(':')?;
-            (mounted == path).then(|| minor.parse().ok())?
-        })
-        .next_back()
+/// The minor device number of the topmost mount at a path.
+pub(super) fn mount_at(path: &Path) -> Option<u32> {
+    let mounts = fs::read(MOUNTS).ok()?;
+    topmost(&mounts, path)?.minor
+}
+
+/// What the mount table says of a mount.
+struct Mounted<'a> {
+    minor: Option<u32>,
+    kind: &'a [u8],
+}
+
+fn topmost<'a>(mountinfo: &'a [u8], path: &Path) -> Option<Mounted<'a>> {
+    let mut mounts = mountinfo.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (_, minor) = std::str::from_utf8(fields.nth(2)?).ok()?.split_once(':')?;
+        let is_there = unescape(fields.nth(1)?) == path;
+        // Any number of optional fields stands before the hyphen.
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        is_there.then(|| Mounted { minor: minor.parse().ok(), kind })
+    });
+    mounts.next_back()
 }
 
 /// Undoes the octal escapes of mountinfo (`\040` for a space).
@@ -226,10 +239,16 @@ mod tests {
     fn mountinfo_is_understood() {
         let info = b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
             90 22 0:51 / /mnt/a\\040b rw,nosuid - fuse.littfs /r rw\n\
-            91 90 0:52 / /mnt/a\\040b rw - fuse x rw\n";
-        assert_eq!(device_at(info, Path::new("/mnt/a b")), Some(52));
-        assert_eq!(device_at(info, Path::new("/")), Some(1));
-        assert_eq!(device_at(info, Path::new("/mnt")), None);
+            91 90 0:52 / /mnt/a\\040b rw - fuse x rw\n\
+            92 22 0:53 / /mnt/auto rw shared:7 master:8 - autofs systemd-1 rw\n";
+        let seen = |path: &str| {
+            let mounted = topmost(info, Path::new(path))?;
+            Some((mounted.minor?, String::from_utf8_lossy(mounted.kind).into_owned()))
+        };
+        assert_eq!(seen("/mnt/a b"), Some((52, "fuse".to_owned())));
+        assert_eq!(seen("/"), Some((1, "ext4".to_owned())));
+        assert_eq!(seen("/mnt/auto"), Some((53, "autofs".to_owned())));
+        assert_eq!(seen("/mnt"), None);
         assert_eq!(unescape(b"a\\04"), Path::new("a\\04"));
     }
 

@@ -106,6 +106,30 @@ fn mounting_again_waits_for_a_daemon_that_is_slow_to_end() {
 }
 
 #[test]
+fn an_automount_is_mounted_on() {
+    if !fs::read_to_string("/proc/filesystems").expect("proc").contains("autofs") {
+        eprintln!("NOT CHECKED with autofs, which this kernel does not have");
+        return;
+    }
+    let home = with_fstab("~/r0 ~/m littfs x-systemd.automount 0 0");
+    // As systemd does it: whoever is not of this group of processes waits for the mount.
+    let said = sh_apart(
+        &home,
+        r#"
+        exec 8> >(exec cat > /dev/null 2>&1)
+        group=$(cut -d ' ' -f 5 "/proc/$$/stat")
+        mount -i -t autofs -o "fd=8,pgrp=$group,minproto=5,maxproto=5,direct" systemd-1 "$PWD/m"
+        timeout --foreground 60 mount -T fstab m
+        mkdir m/t; findmnt -n -o FSTYPE m
+        "$littfs" umount "$PWD/m"; is_free
+        findmnt -n -o FSTYPE m
+        umount "$PWD/m"
+        "#,
+    );
+    assert_eq!(said, "autofs\nfuse.littfs\nautofs\n");
+}
+
+#[test]
 fn a_source_is_roots_a_file_or_a_word() {
     let home = with_fstab("littfs ~/m littfs root=~/r0,root=~/r1,noauto 0 0");
     let said = sh_apart(
