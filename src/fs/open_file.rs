@@ -37,6 +37,9 @@ pub(super) struct OpenFile {
 pub(super) struct State {
     /// Where it is named; None once it was unlinked or replaced.
     pub(super) name: Option<Name>,
+    /// Its last writer is done, and the name is with the engine. Whoever found the file before
+    /// that and looks at it now must not take it for an unlinked one.
+    pub(super) handed_over: bool,
     /// Its bytes.
     pub(super) body: Body,
     /// Times, mode and owner as they are or will be stored.
@@ -104,6 +107,7 @@ impl OpenFile {
         let ino = ino_of(table.number(), writer.id());
         let state = State {
             name: Some(name),
+            handed_over: false,
             body: Body::Writing(writer),
             attributes,
             mtime_is_set: false,
@@ -160,7 +164,7 @@ impl OpenFile {
 
 impl State {
     pub(super) fn stat(&self, ino: u64) -> Stat {
-        let links = u32::from(self.name.is_some());
+        let links = u32::from(self.name.is_some() || self.handed_over);
         Stat { ino, size: self.len(), links, attributes: self.attributes }
     }
 

@@ -150,6 +150,7 @@ impl Fs {
             log::error!("could not store {lost}{shown:?} of table {table:?} ({errno:?})");
         }
         let name = state.name.take();
+        state.handed_over = state.stored.is_some();
         if let Some(stored) = state.stored {
             if state.readers == 0 {
                 state.body = Body::Gone;

@@ -440,3 +440,13 @@ fn a_file_whose_bytes_are_gone_is_to_be_looked_up_again() {
     f.set_ttl("none");
     assert_eq!(f.fs.open(ino, R).err(), Some(Errno::ESTALE));
 }
+
+#[test]
+fn a_file_that_is_released_while_somebody_looks_at_it_has_its_name() {
+    let f = fixture();
+    let (_, handle) = f.pending("a", b"x");
+    let found = f.fs.names.get(f.t, b"a").expect("open");
+    f.fs.flush(handle).expect("closed");
+    f.fs.release(handle);
+    assert_eq!(found.stat().links, 1);
+}
