@@ -65,6 +65,8 @@ struct Listing {
     at: u64,
     /// What comes next is at or above this.
     from: Vec<u8>,
+    /// What is merged next is at or above this: some entries were merged ahead.
+    reached: Vec<u8>,
     source: Option<Source>,
     /// The source has no more, and is not asked again: what is stored from now on may belong
     /// before the names of open files that were handed out since.
@@ -98,6 +100,7 @@ impl Listing {
             positions: Positions::new(),
             at: PARENT_OFFSET,
             from: Vec::new(),
+            reached: Vec::new(),
             source: None,
             source_ended: false,
             peeked: None,
@@ -238,7 +241,12 @@ impl Fs {
         }
         listing.open.clear();
         self.names.names_from(ino, &listing.from, &mut listing.open);
-        if goes_on && listing.source.is_some() && listing.changes == changes {
+        // A file that was created before entries that were merged ahead comes before them.
+        let is_overtaken = match (listing.open.first(), listing.ahead.back()) {
+            (Some(open), Some((ahead, _))) => **open < **ahead,
+            _ => false,
+        };
+        if goes_on && !is_overtaken && listing.source.is_some() && listing.changes == changes {
             for (ahead, _) in &listing.ahead {
                 listing.open.remove(&ahead[..]);
             }
@@ -246,6 +254,7 @@ impl Fs {
         }
         listing.ahead.clear();
         listing.peeked = None;
+        listing.reached.clone_from(&listing.from);
         listing.source = Some(self.source(folder, &listing.from)?);
         listing.source_ended = false;
         listing.changes = changes;
@@ -266,15 +275,23 @@ impl Fs {
         }
     }
 
-    /// The next entry of the merged listing.
+    /// The next entry of the listing.
     fn next(&self, ino: u64, folder: &Folder, listing: &mut Listing) -> Result<Option<Named>> {
-        loop {
-            if let Some((name, candidate)) = listing.ahead.pop_front() {
-                if is_live(folder, &candidate) {
-                    return Ok(Some((name, candidate)));
-                }
-                continue;
+        while let Some((name, candidate)) = listing.ahead.pop_front() {
+            if is_live(folder, &candidate) {
+                return Ok(Some((name, candidate)));
             }
+        }
+        let merged = self.merge(ino, folder, listing)?;
+        if let Some((name, _)) = &merged {
+            set_behind(&mut listing.reached, name);
+        }
+        Ok(merged)
+    }
+
+    /// The next entry of what is stored and what is open.
+    fn merge(&self, ino: u64, folder: &Folder, listing: &mut Listing) -> Result<Option<Named>> {
+        loop {
             listing.peek()?;
             let order = match (&listing.peeked, listing.open.first()) {
                 (None, None) => return Ok(None),
@@ -283,7 +300,10 @@ impl Fs {
                 (None, Some(_)) => Ordering::Greater,
             };
             if order == Ordering::Less {
+                // What is stored while the listing is under way can come from the engine behind
+                // its place.
                 if let Some((name, candidate)) = listing.peeked.take()
+                    && name >= listing.reached
                     && is_live(folder, &candidate)
                 {
                     return Ok(Some((name, candidate)));
