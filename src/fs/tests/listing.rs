@@ -189,3 +189,19 @@ fn a_file_that_is_stored_under_a_listing_is_listed_once() {
     assert_eq!(f.page(folder, last, 10), []);
     f.fs.releasedir(folder);
 }
+
+#[test]
+fn a_file_that_is_created_before_an_entry_that_did_not_fit_comes_before_it() {
+    let f = fixture();
+    f.settled("a", b"x");
+    let (_, last) = f.pending("c", b"x");
+    let folder = f.fs.opendir(f.t).expect("opened");
+    let first = f.page(folder, 0, 3);
+    let (_, created) = f.pending("b", b"x");
+    let rest = f.page(folder, first[2].0, 10);
+    let names: Vec<&str> = first.iter().chain(&rest).map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, [".", "..", "a", "b", "c"]);
+    for handle in [last, created] {
+        f.fs.release(handle);
+    }
+}
