@@ -12,7 +12,7 @@
 //! | 56 | 8 | bytes of all values together |
 //! | 64 | 8 | earliest written-at, ns since the epoch; 2^64 - 1 when nothing is put |
 //! | 72 | 8 | latest written-at; 0 when nothing is put |
-//! | 80 | 8 | largest value id; 0 when nothing is put |
+//! | 80 | 8 | value ids up to this one were given out before the run was written |
 //! | 88 | 8 | where the blocks end and the bloom filter begins |
 //! | 96 | 8 | position of the topmost index block; 0 when the run is empty |
 //! | 104 | 4 | bytes of that block; 0 when the run is empty |
@@ -55,7 +55,8 @@ pub(crate) struct RunSummary {
     pub(crate) written_at_ns_min: u64,
     /// When the latest entry was written; 0 when there is none.
     pub(crate) written_at_ns_max: u64,
-    /// The largest value id; 0 when there is none.
+    /// The largest value id that may have been given out before the run was written; those of
+    /// values that were removed again are in it.
     pub(crate) id_max: ValueId,
 }
 
@@ -70,6 +71,12 @@ impl RunSummary {
         written_at_ns_max: 0,
         id_max: ValueId(0),
     };
+
+    /// Whether it sums up a run in which this was counted. Ids of values that were removed again are
+    /// among those given out, but not in the run.
+    pub(crate) fn is_of(&self, counted: &Self) -> bool {
+        counted.id_max <= self.id_max && Self { id_max: self.id_max, ..*counted } == *self
+    }
 
     /// Counts one more mention.
     pub(crate) fn count(&mut self, mention: &Mention) {

@@ -93,7 +93,7 @@ impl<'r> RunScan<'r> {
     }
 
     fn check_counts(&self) -> Result<()> {
-        if self.seen != *self.run.summary() {
+        if !self.run.summary().is_of(&self.seen) {
             let reason = "the run does not hold what its footer says";
             return Err(Error::corrupt(self.run.path(), self.position, reason));
         }

@@ -12,7 +12,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::format::entry::Mention;
 use crate::format::key_hash::{KeyHash, Salt};
-use crate::format::location::SegmentNumber;
+use crate::format::location::{SegmentNumber, ValueId};
 use crate::format::run_block::{BlockBuilder, LEVEL_MAX, SORT_KEY_BYTES_MAX, shared_bytes};
 use crate::format::run_entry::{Base, MentionEncoder};
 use crate::format::run_footer::{RunFooter, RunSummary};
@@ -187,6 +187,11 @@ impl RunWriter {
             self.write_block(level)?;
             level += 1;
         }
+    }
+
+    /// Value ids up to this one were given out, also to values that are not mentioned any more.
+    pub(crate) fn note_given_out(&mut self, id: ValueId) {
+        self.summary.id_max = self.summary.id_max.max(id);
     }
 
     /// Completes and syncs the file; what the run holds.

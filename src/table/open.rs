@@ -133,8 +133,8 @@ impl Table {
 
     /// Ends all use of the table: what was stored is durable, the keymap is marked complete.
     pub(crate) fn close(&self) -> Result<()> {
-        if let Err(error) = self.keep_times() {
-            log::debug!("table {}: the times of its folder are not kept: {error}", self.name);
+        if let Err(error) = self.keep_marks() {
+            log::debug!("table {}: what moved with use is not written down: {error}", self.name);
         }
         self.is_closed.store(true, Ordering::Release);
         if self.context.read_only {

@@ -22,7 +22,7 @@ use crate::disk::temporary_path;
 use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
 use crate::format::entry::{Entry, Mention};
-use crate::format::location::{Location, SegmentNumber};
+use crate::format::location::{Location, SegmentNumber, ValueId};
 use crate::format::record::{HEADER_BYTES, RecordHeader};
 use crate::format::segment_metadata::{SegmentMetadata, SegmentSummary};
 use crate::format::sort_key::plain_key;
@@ -242,6 +242,8 @@ impl Table {
         for (sort_key, mention) in cursor {
             writer.push(&sort_key, &mention)?;
         }
+        let next_id = self.next_value_id.load(Ordering::Acquire);
+        writer.note_given_out(ValueId(next_id.saturating_sub(1)));
         let counted = writer.finish()?;
         disk.rename(&path, &segment.keys_path)?;
         disk.sync_parent(&segment.keys_path)?;

@@ -104,14 +104,17 @@ impl Table {
         self.ctime_ns.fetch_max(now_ns, Ordering::AcqRel);
     }
 
-    /// Writes the times of the table's own folder down, if they have moved. Until then what comes
-    /// to it moves them again when the key log is read.
-    pub(super) fn keep_times(&self) -> Result<()> {
-        let kept_ns = self.settings_io.lock().ctime_ns;
-        if kept_ns == self.ctime_ns.load(Ordering::Acquire) {
+    /// Writes down what moves with use, if it has: the times of the table's own folder, and how far
+    /// value ids were given out. After a kill both follow from what was stored.
+    pub(super) fn keep_marks(&self) -> Result<()> {
+        let next_value_id = self.next_value_id.load(Ordering::Acquire);
+        let kept = self.settings_io.lock().clone();
+        if kept.ctime_ns == self.ctime_ns.load(Ordering::Acquire)
+            && kept.next_value_id >= next_value_id
+        {
             return Ok(());
         }
-        self.change_settings(|_| {})
+        self.change_settings(|file| file.next_value_id = file.next_value_id.max(next_value_id))
     }
 
     /// Replaces the table file in every root.

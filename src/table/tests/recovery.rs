@@ -413,3 +413,24 @@ fn the_table_keeps_the_times_that_were_set_on_it() {
         assert_eq!(db.table("table").unwrap().attributes(), moved);
     }
 }
+
+#[test]
+fn value_ids_are_never_used_again() {
+    for seal in [false, true] {
+        let fixture = Fixture::new(1);
+        let (db, table) = fixture.create();
+        table.put(b"stays", b"").unwrap();
+        table.put(b"goes", b"").unwrap();
+        let gone = table.entry(b"goes").unwrap().unwrap().id;
+        table.remove(b"goes").unwrap();
+        if seal {
+            seal_all(&table);
+        }
+        db.kill();
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        table.put(b"new", b"").unwrap();
+        assert!(table.entry(b"new").unwrap().unwrap().id > gone, "sealed: {seal}");
+        db.close().unwrap();
+    }
+}

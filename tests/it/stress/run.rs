@@ -184,13 +184,13 @@ impl Run<'_> {
         self.close_all()?;
         if let Some(home) = self.ground.mount() {
             home.remount();
-            self.forget_numbers();
             self.verify()?;
         }
         Ok(())
     }
 
-    /// The numbers of files that are gone may be given to others by the next daemon.
+    /// A daemon that was killed took along which numbers it gave to files that were never stored:
+    /// the next one may give them to others.
     fn forget_numbers(&mut self) {
         let model = &self.model;
         self.nodes.retain(|_, node| {
