@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Finding, Session, TABLE_FILE};
+use super::{Finding, SEGMENTS_DIR, Session, TABLE_FILE};
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
 
 impl Session<'_> {
@@ -35,7 +35,11 @@ impl Session<'_> {
         }
         let newest = copies.iter().max_by_key(|(_, file)| file.revision).cloned();
         let Some((newest_path, newest)) = newest else {
-            if damaged == 0 {
+            if damaged == 0 && self.is_unused(table_dirs) {
+                let dir = table_dirs.first().cloned().unwrap_or_default();
+                let what = "a table that was never made to the end; there is nothing in it";
+                self.add(Finding::note(&dir, what));
+            } else if damaged == 0 {
                 let path = missing.swap_remove(0);
                 let what = "it is missing in every root, so the table is not there for littfs";
                 self.add(Finding::damage(&path, what));
@@ -70,5 +74,13 @@ impl Session<'_> {
             }
         }
         Some(newest)
+    }
+
+    /// Whether the folders of a table hold no segment: a crash came while they were made.
+    fn is_unused(&self, table_dirs: &[PathBuf]) -> bool {
+        let is_empty = |dir: &PathBuf| {
+            self.disk.list(&dir.join(SEGMENTS_DIR)).is_ok_and(|names| names.is_empty())
+        };
+        table_dirs.iter().all(is_empty)
     }
 }

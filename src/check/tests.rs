@@ -502,3 +502,24 @@ fn a_damaged_block_of_a_run_costs_only_its_own_names() {
     let lost = good.counts.records - report.counts.records;
     assert!((1..2000).contains(&lost), "{lost} records were not looked at");
 }
+
+#[test]
+fn a_table_that_was_never_made_to_the_end_is_no_damage() {
+    let scratch = tempfile::tempdir().unwrap();
+    let roots: Vec<_> = ["a", "b"].iter().map(|root| scratch.path().join(root)).collect();
+    let options = OpenOptions { roots, create: true, ..OpenOptions::default() };
+    Db::open(options.clone()).unwrap().close().unwrap();
+    let segments = options.roots[0].join("half/segments");
+    std::fs::create_dir_all(&segments).unwrap();
+    let report = check(&options, None, &mut |_| {}).unwrap();
+    assert!(report.is_good() && report.notes == 1, "{report:?}");
+    // With something in it, it is one that has lost its settings.
+    std::fs::write(segments.join("1.keys"), b"LFL").unwrap();
+    let report = check(&options, None, &mut |_| {}).unwrap();
+    assert!(!report.is_good(), "{report:?}");
+    std::fs::remove_file(segments.join("1.keys")).unwrap();
+    // And it is in nobody's way.
+    let db = Db::open(options).unwrap();
+    let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+    db.create_table("half", TableSettings::default(), owner).unwrap().put(b"k", b"v").unwrap();
+}
