@@ -82,9 +82,17 @@ impl Roots {
         choose(&places, available, shards, segment_number, share).ok_or_else(|| self.no_space())
     }
 
-    /// The error that no root has room, with the room of each.
+    /// The error that no root has room, with the room of each. When all of them have failed that is
+    /// no lack of room, and nobody should be told to make some.
     pub(crate) fn no_space(&self) -> Error {
-        Error::NoSpace { roots: self.describe_space() }
+        let roots = self.describe_space();
+        match self.indexes().next() {
+            Some(first) if self.indexes().all(|root| self.is_failed(root)) => {
+                let reason = format!("no root takes files any more: {roots}");
+                Error::Root { root: self.path(first).to_path_buf(), reason }
+            }
+            _ => Error::NoSpace { roots },
+        }
     }
 
     /// Every root with its room, for messages.

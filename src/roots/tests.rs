@@ -227,7 +227,9 @@ fn failed_roots_get_no_shards() {
     assert_eq!(roots.failure(RootIndex(0)), Some("sync failed"));
     assert_eq!(roots.place(2, 0, 100).expect("room"), [RootIndex(1), RootIndex(1)]);
     roots.mark_failed(RootIndex(1), "gone");
-    let message = roots.place(2, 0, 100).expect_err("none").to_string();
+    let error = roots.place(2, 0, 100).expect_err("none");
+    assert!(!error.is_no_space(), "nobody can make room there");
+    let message = error.to_string();
     assert!(message.contains("has failed (sync failed)"), "{message}");
 }
 

@@ -3,6 +3,7 @@
 //! They sleep until there is something to do: a first write wakes the flusher, which then waits
 //! one flush interval; a closed segment, a changed TTL or the next expiry wakes upkeep.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -35,7 +36,14 @@ pub(super) struct Signals {
 struct State {
     upkeep_wanted: bool,
     /// Why sealing does not go on, if so.
-    seal_failure: Option<String>,
+    seal_failure: Option<SealFailure>,
+}
+
+#[derive(Debug)]
+struct SealFailure {
+    reason: String,
+    /// It goes on as soon as there is room.
+    is_no_space: bool,
 }
 
 impl Signals {
@@ -90,8 +98,14 @@ impl Signals {
             if self.stopping.load(Ordering::Acquire) {
                 return Err(Error::Closed);
             }
-            if let Some(failure) = &state.seal_failure {
-                return Err(Error::NoSpace { roots: failure.clone() });
+            if let Some(SealFailure { reason, is_no_space }) = &state.seal_failure {
+                let roots = reason.clone();
+                return Err(if *is_no_space {
+                    Error::NoSpace { roots }
+                } else {
+                    let source = std::io::Error::other(roots);
+                    Error::io("seal what was written to", Path::new("a table"), source)
+                });
             }
             self.changed.wait_for(&mut state, RETRY);
         }
@@ -174,9 +188,7 @@ impl Threads {
             std::thread::Builder::new()
                 .name(format!("{role}-{}", table.number))
                 .spawn(move || run(&table))
-                .map_err(|source| {
-                    Error::io("start a thread for", std::path::Path::new("littfs"), source)
-                })
+                .map_err(|source| Error::io("start a thread for", Path::new("littfs"), source))
         };
         Ok(Self(vec![spawn("flush", Table::run_flusher)?, spawn("upkeep", Table::run_upkeep)?]))
     }
@@ -223,11 +235,12 @@ impl Table {
                 Err(_) if self.poisoned().is_some() => return,
                 Err(error) => {
                     let mut state = self.signals.state.lock();
-                    let text = error.to_string();
-                    if state.seal_failure.as_ref() != Some(&text) {
-                        log::error!("table {}: {text}; trying again every second", self.name);
+                    let reason = error.to_string();
+                    if state.seal_failure.as_ref().is_none_or(|known| known.reason != reason) {
+                        log::error!("table {}: {reason}; trying again every second", self.name);
                     }
-                    state.seal_failure = Some(text);
+                    let is_no_space = error.is_no_space();
+                    state.seal_failure = Some(SealFailure { reason, is_no_space });
                     self.signals.changed.notify_all();
                     Some(RETRY)
                 }
