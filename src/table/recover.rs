@@ -205,7 +205,7 @@ impl Table {
                 self.dirs.open_writable(&name)
             }
         };
-        let keys = Arc::new(open(keys_name(number))?);
+        let mut keys = Arc::new(open(keys_name(number))?);
         key_log::check_header(&key_log::read_header(&keys)?, self.id, number, &keys)?;
         let mut shards = Vec::with_capacity(usize::from(metadata.shards));
         let mut shard_roots = Vec::with_capacity(usize::from(metadata.shards));
@@ -223,12 +223,16 @@ impl Table {
             shard_roots.push(root.map_or(0, |(_, root, _)| *root));
             shards.push(opened);
         }
-        let plan = replay::plan(&keys, |entry| self.is_whole(entry, &shards))?;
+        let mut plan = replay::plan(&keys, |entry| self.is_whole(entry, &shards))?;
+        self.next_value_id.fetch_max(plan.id_max + 1, Ordering::AcqRel);
         if !self.context.read_only {
             key_log::cut(&keys, plan.replayed)?;
             let leftover = temporary_path(keys.path());
             if self.context.disk.exists(&leftover)? {
                 self.context.disk.unlink(&leftover)?;
+            }
+            if plan.dropped > 0 {
+                keys = Arc::new(replay::strike_out(&self.context.disk, &keys, &mut plan)?);
             }
         }
         let keys_path = keys.path().to_path_buf();
@@ -242,6 +246,12 @@ impl Table {
             log,
         );
         self.replay(&segment, &keys, &plan)?;
+        if !self.context.read_only {
+            // Whoever wrote them was killed before they were synced.
+            for shard in &plan.unsynced_dedicated {
+                segment.note_dedicated(Arc::new(self.dirs.open(&values_name(number, *shard))?));
+            }
+        }
         let dedicated = listing.files.iter().filter_map(|(file, ..)| match file {
             SegmentFile::Values(of, shard) if *of == number => Some(shard + 1),
             _ => None,

@@ -2,14 +2,18 @@
 //!
 //! The first finds where the good part ends, up to where values are known to be durable, and which
 //! of the later values are not whole. The second applies what counts.
+//!
+//! Records of values that are not whole must not stay in a log that is written on: the next synced
+//! mark would vouch for them, and by then another value can be where theirs was to be.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Mention};
-use crate::format::log_record::LogRecord;
+use crate::format::log_record::{LOG_HEADER_BYTES, LogRecord};
 use crate::segment::key_log::{self, Replayed};
 use crate::segment::value::{RecordBytes, ValueBytes};
 
@@ -24,35 +28,64 @@ pub(super) struct Plan {
     skipped: HashSet<u64>,
     /// How many values those are.
     pub(super) dropped: usize,
+    /// The highest value id that the log mentions, those of dropped values included.
+    pub(super) id_max: u64,
+    /// Dedicated shards of values that are whole, but that no sync was known to have reached.
+    pub(super) unsynced_dedicated: BTreeSet<u32>,
 }
 
 /// Reads the log once and judges it. `is_whole` is asked about values that no synced mark covers.
 pub(super) fn plan(keys: &DiskFile, is_whole: impl Fn(&Entry) -> bool) -> Result<Plan> {
     // Entries behind the last synced mark, each with the end of its record.
     let mut uncertain: Vec<(u64, Entry)> = Vec::new();
+    let mut id_max = 0;
+    let mut note = |mention: Mention, end: u64, uncertain: &mut Vec<(u64, Entry)>| {
+        if let Mention::Put(entry) = mention {
+            id_max = id_max.max(entry.id.0);
+            uncertain.push((end, entry));
+        }
+    };
     let replayed = key_log::replay(keys, |record, end| {
         match record {
-            LogRecord::Mention(_, Mention::Put(entry)) => uncertain.push((end, entry)),
-            LogRecord::Mention(..) => {}
+            LogRecord::Mention(_, mention) => note(mention, end, &mut uncertain),
             LogRecord::Batch(mentions) => {
-                for (_, mention) in mentions {
-                    if let Mention::Put(entry) = mention {
-                        uncertain.push((end, entry));
-                    }
-                }
+                mentions.into_iter().for_each(|(_, mention)| note(mention, end, &mut uncertain));
             }
             LogRecord::Synced(bytes) => uncertain.retain(|(end, _)| *end > bytes),
         }
         Ok(())
     })?;
-    let mut plan = Plan { replayed, ..Plan::default() };
+    let mut plan = Plan { replayed, id_max, ..Plan::default() };
     for (end, entry) in &uncertain {
         if !is_whole(entry) {
             plan.skipped.insert(*end);
             plan.dropped += 1;
+        } else if entry.dedicated != 0 {
+            plan.unsynced_dedicated.insert(entry.dedicated);
         }
     }
     Ok(plan)
+}
+
+/// Replaces the log by one without the records that do not count, and returns that.
+pub(super) fn strike_out(disk: &Disk, keys: &DiskFile, plan: &mut Plan) -> Result<DiskFile> {
+    let mut kept: Vec<Range<u64>> = Vec::new();
+    let mut start = 0;
+    let mut before = LOG_HEADER_BYTES as u64;
+    key_log::replay(keys, |_, end| {
+        if plan.skipped.contains(&end) {
+            kept.push(start..before);
+            start = end;
+        }
+        before = end;
+        Ok(())
+    })?;
+    kept.push(start..plan.replayed.bytes);
+    // Synced marks tell of what stands before everything that goes, so they stay true.
+    let file = key_log::rewrite(disk, keys, &kept)?;
+    plan.replayed = Replayed { bytes: file.len()?, cut_bytes: 0 };
+    plan.skipped.clear();
+    Ok(file)
 }
 
 /// Reads the log again and hands on what counts: key, mention, and whether it is of a batch.

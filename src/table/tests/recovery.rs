@@ -1,6 +1,7 @@
 //! What is there after a kill, with files missing or damaged, or opened with less than all of it.
 
 use super::*;
+use crate::disk::{Disk, Faults};
 
 #[test]
 fn a_kill_loses_nothing_that_was_put() {
@@ -28,6 +29,67 @@ fn a_kill_loses_nothing_that_was_put() {
     );
     reopened.put(b"k0", b"again").unwrap_err();
     reopened.put(b"new", b"value").unwrap();
+}
+
+#[test]
+fn a_value_that_was_not_whole_once_never_comes_back() {
+    let fixture = Fixture::new(1);
+    let (db, table) = fixture.create();
+    table.set_shards(1).unwrap();
+    table.put(b"durable", b"old").unwrap();
+    table.flush().unwrap();
+    let lost = table.put_with(b"lost", &[7; 500], table.default_attributes(Kind::File)).unwrap();
+    table.rename(b"durable", b"renamed", false).unwrap();
+    drop(table);
+    db.kill();
+    // As a power cut leaves it: the log has it, the shard does not.
+    let shard = fixture.segment_files().into_iter().find(|path| {
+        let length = path.metadata().unwrap().len();
+        path.extension().is_some_and(|end| end == "values") && length > lost.location.offset
+    });
+    let shard = std::fs::File::options().write(true).open(shard.unwrap()).unwrap();
+    shard.set_len(lost.location.offset).unwrap();
+    for round in 0..3 {
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        assert_eq!(table.get(b"lost").unwrap(), None, "round {round}");
+        assert_eq!(table.get(b"renamed").unwrap().unwrap(), b"old");
+        assert_eq!(table.get(b"durable").unwrap(), None);
+        // Where the lost one was to be, and with a mark behind it that vouches for all before.
+        table.put(format!("later{round}").as_bytes(), &[round; 500]).unwrap();
+        let later = table.entry(format!("later{round}").as_bytes()).unwrap().unwrap();
+        assert!(later.id > lost.id, "no value id is given twice");
+        table.flush().unwrap();
+        assert!(names(&table, b"").iter().all(|name| name != "lost"));
+        drop(table);
+        if round == 0 { db.kill() } else { db.close().unwrap() }
+    }
+}
+
+#[test]
+fn what_a_kill_left_unsynced_is_synced_by_the_next_flush() {
+    let mut fixture = Fixture::new(1);
+    fixture.options.config.spill_bytes = 4096;
+    let (db, table) = fixture.create();
+    table.set_shards(1).unwrap();
+    table.put(b"large", &[7; 10_000]).unwrap();
+    drop(table);
+    db.kill();
+    let faults = Arc::new(Faults::default());
+    fixture.options.disk = Disk::with_faults(Arc::clone(&faults));
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    table.put(b"small", b"value").unwrap();
+    let dedicated = table.entry(b"large").unwrap().unwrap().dedicated;
+    assert_ne!(dedicated, 0);
+    let before = faults.seen();
+    table.flush().unwrap();
+    let with_large = faults.seen() - before;
+    table.put(b"small again", b"value").unwrap();
+    let before = faults.seen();
+    table.flush().unwrap();
+    // The file of the large value, and the folder it has its name in.
+    assert!(with_large >= faults.seen() - before + 2, "{with_large}");
 }
 
 #[test]
