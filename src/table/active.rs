@@ -376,6 +376,18 @@ impl ActiveSegment {
         self.record_bytes.load(Ordering::Relaxed).saturating_sub(synced)
     }
 
+    /// Whether nothing was ever stored in it.
+    pub(crate) fn is_blank(&self) -> Result<bool> {
+        let is_unused = self.key_count() == 0
+            && self.next_dedicated.load(Ordering::Acquire) as usize == self.shards.len();
+        for shard in &self.shards {
+            if !is_unused || shard.file().is_err() || !shard.file()?.is_empty()? {
+                return Ok(false);
+            }
+        }
+        Ok(is_unused)
+    }
+
     /// How many names it mentions.
     pub(crate) fn key_count(&self) -> u64 {
         self.memtable.len() as u64

@@ -91,25 +91,33 @@ impl Signals {
         self.changed.notify_all();
     }
 
-    /// Waits until `is_done`, or until sealing fails.
+    /// Waits until the sealer tells something, unless `is_done`; an error when sealing fails. Whoever
+    /// waits looks again at what else may be: a poisoned table has no sealer any more.
     pub(super) fn wait_for_seal(&self, is_done: impl Fn() -> bool) -> Result<()> {
         let mut state = self.state.lock();
-        while !is_done() {
-            if self.stopping.load(Ordering::Acquire) {
-                return Err(Error::Closed);
-            }
-            if let Some(SealFailure { reason, is_no_space }) = &state.seal_failure {
-                let roots = reason.clone();
-                return Err(if *is_no_space {
-                    Error::NoSpace { roots }
-                } else {
-                    let source = std::io::Error::other(roots);
-                    Error::io("seal what was written to", Path::new("a table"), source)
-                });
-            }
-            self.changed.wait_for(&mut state, RETRY);
+        if is_done() {
+            return Ok(());
         }
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        if let Some(SealFailure { reason, is_no_space }) = &state.seal_failure {
+            let roots = reason.clone();
+            return Err(if *is_no_space {
+                Error::NoSpace { roots }
+            } else {
+                let source = std::io::Error::other(roots);
+                Error::io("seal what was written to", Path::new("a table"), source)
+            });
+        }
+        self.changed.wait_for(&mut state, RETRY);
         Ok(())
+    }
+
+    /// The table is poisoned: whoever waits is to look.
+    pub(super) fn note_poison(&self) {
+        let _state = self.state.lock();
+        self.changed.notify_all();
     }
 
     /// Set when the table is being closed: long work is to stop.

@@ -187,6 +187,8 @@ impl Table {
             log::error!("table {}: read-only from now on: {error}", self.name);
             *poison = Some(error.to_string());
             self.is_poisoned.store(true, Ordering::Release);
+            drop(poison);
+            self.signals.note_poison();
         }
     }
 

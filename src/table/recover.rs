@@ -67,9 +67,10 @@ impl Table {
             self.catch_up(&sealed)?;
         }
         let newest_sealed = sealed.keys().next_back().copied().unwrap_or_default();
-        // The newest may be a spare that was not needed yet.
+        // The newest may be a spare that was not needed yet. One that lost what it held, values in
+        // files of their own perhaps, is none: a spare is taken away without a look at them.
         if let [.., _, newest] = unsealed.as_slice()
-            && newest.key_count() == 0
+            && newest.is_blank()?
         {
             *self.spare_io.lock() = unsealed.pop();
         }

@@ -67,6 +67,55 @@ fn a_value_that_was_not_whole_once_never_comes_back() {
 }
 
 #[test]
+fn a_segment_that_lost_everything_in_it_is_no_spare() {
+    let mut fixture = Fixture::new(2);
+    fixture.options.config.spill_bytes = 4096;
+    let (db, table) = fixture.create();
+    table.set_shards(1).unwrap();
+    table.put(b"earlier", b"value").unwrap();
+    table.rotate(table.view.load().active.as_ref().unwrap());
+    table.put(b"lost", &[7; 10_000]).unwrap();
+    let lost = table.entry(b"lost").unwrap().unwrap();
+    drop(table);
+    db.kill();
+    // As a power cut leaves it while the first segment is being sealed: of the second one there is
+    // the file of the large value, and nothing that names it.
+    let is_shard = |path: &PathBuf| path.ends_with(format!("{}-0.values", lost.location.segment));
+    let shard = fixture.segment_files().into_iter().find(is_shard).unwrap();
+    std::fs::write(&shard, b"").unwrap();
+    for _ in 0..3 {
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        assert_eq!(keys(&table), ["earlier"]);
+        drop(table);
+        db.close().unwrap();
+    }
+}
+
+#[test]
+fn a_writer_that_waits_for_the_sealer_is_told_when_the_table_is_poisoned() {
+    let mut fixture = Fixture::new(1);
+    fixture.options.config.segment_keys_max = 1;
+    let (db, table) = fixture.create();
+    // Nothing is sealed until it goes.
+    let upkeep = table.upkeep_io.lock();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            (0..100).find_map(|number| table.put(format!("{number}").as_bytes(), b"v").err())
+        });
+        while table.view.load().sealing.len() < 2 {
+            std::thread::yield_now();
+        }
+        table.poison(&Error::corrupt(Path::new("/drive"), 0, "a test"));
+        let refused = writer.join().unwrap();
+        assert!(matches!(refused, Some(Error::Poisoned { .. })), "{refused:?}");
+    });
+    drop(upkeep);
+    drop(table);
+    db.kill();
+}
+
+#[test]
 fn what_a_kill_left_unsynced_is_synced_by_the_next_flush() {
     let mut fixture = Fixture::new(1);
     fixture.options.config.spill_bytes = 4096;
