@@ -1,12 +1,15 @@
 //! A database: many tables over the same roots, opened and closed together.
 
-use std::collections::{BTreeMap, HashSet};
+mod folders;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use self::folders::{finish_drops, remove_table_dirs, same_numbers, table_names};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
@@ -18,9 +21,6 @@ use crate::segment::descriptors::Descriptors;
 use crate::table::{
     Context, ExpiryHold, NewTable, Table, TableSettings, Threads, Watcher, Watchers,
 };
-
-/// A table's folder is renamed to this and its id before it is removed.
-const DROPPED_PREFIX: &str = ".dropped-";
 
 /// How a database is opened.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,8 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     context: Arc<Context>,
     tables: RwLock<BTreeMap<String, OpenTable>>,
+    /// Tables that could not be opened, each with the reason.
+    unavailable: BTreeMap<String, String>,
     is_closed: AtomicBool,
 }
 
@@ -102,15 +104,27 @@ impl Db {
         if !context.read_only {
             finish_drops(&context)?;
         }
-        let db = Self(Arc::new(Inner {
-            context,
+        let mut inner = Inner {
             tables: RwLock::default(),
+            unavailable: BTreeMap::new(),
             is_closed: AtomicBool::new(false),
-        }));
-        for name in table_names(&db.0.context)? {
-            let table = Table::open(&db.0.context, &name)?;
-            db.show(&mut db.0.tables.write(), table)?;
+            context,
+        };
+        let names = table_names(&inner.context)?;
+        let copies = same_numbers(&inner.context, &names);
+        for name in names {
+            let opened = match copies.get(&name) {
+                Some(reason) => {
+                    Err(Error::Unavailable { table: name.clone(), reason: reason.clone() })
+                }
+                None => Table::open(&inner.context, &name),
+            };
+            match opened {
+                Ok(table) => inner.show(table)?,
+                Err(error) => inner.set_aside(name, error),
+            }
         }
+        let db = Self(Arc::new(inner));
         let tables = db.tables();
         let last_written_ns = tables.iter().filter_map(|table| table.last_written_ns()).max();
         db.0.context.hold.opened(&db.0.context.clock, last_written_ns);
@@ -118,20 +132,6 @@ impl Db {
             table.wake_upkeep();
         }
         Ok(db)
-    }
-
-    /// Starts the threads of a table and shows it.
-    fn show(&self, tables: &mut BTreeMap<String, OpenTable>, table: Arc<Table>) -> Result<()> {
-        if let Some(other) = tables.values().find(|other| other.table.number() == table.number()) {
-            let (first, second) = (other.table.name(), table.name());
-            let reason = format!(
-                "tables {first:?} and {second:?} are the same table twice; remove the copy"
-            );
-            return Err(Error::Root { root: self.roots().swap_remove(0), reason });
-        }
-        let threads = Threads::start(&table)?;
-        tables.insert(table.name().to_owned(), OpenTable { table, threads });
-        Ok(())
     }
 
     /// Makes a table. Mode, owner and times of its folder come from `attributes`.
@@ -148,6 +148,7 @@ impl Db {
         if tables.contains_key(name) {
             return Err(Error::TableExists { name: name.to_owned() });
         }
+        self.check_available(name)?;
         let context = &self.0.context;
         let new = NewTable {
             number: context.roots.take_table_number()?,
@@ -169,15 +170,17 @@ impl Db {
                 log::warn!("the table {name}, which could not be made, cannot be removed: {error}");
             }
         })?;
-        self.show(&mut tables, Arc::clone(&table))?;
+        let threads = Threads::start(&table)?;
+        tables.insert(name.to_owned(), OpenTable { table: Arc::clone(&table), threads });
         drop(tables);
         context.watchers.tell(name, table.number());
         Ok(table)
     }
 
-    /// The table of this name.
+    /// The table of this name; [`Error::Unavailable`] when its files did not let it be opened.
     pub fn table(&self, name: &str) -> Result<Arc<Table>> {
         self.check_open()?;
+        self.check_available(name)?;
         let tables = self.0.tables.read();
         let found = tables.get(name).map(|open| Arc::clone(&open.table));
         found.ok_or_else(|| Error::NoSuchTable { name: name.to_owned() })
@@ -191,15 +194,23 @@ impl Db {
         found.map(|open| Arc::clone(&open.table))
     }
 
-    /// All tables, in byte order of their names.
+    /// All tables that could be opened, in byte order of their names.
     #[must_use]
     pub fn tables(&self) -> Vec<Arc<Table>> {
         self.0.tables.read().values().map(|open| Arc::clone(&open.table)).collect()
     }
 
+    /// The tables that could not be opened, in byte order of their names, each with the reason and
+    /// what helps. One damaged table keeps none of the others from opening.
+    #[must_use]
+    pub fn unavailable_tables(&self) -> Vec<(String, String)> {
+        self.0.unavailable.clone().into_iter().collect()
+    }
+
     /// Drops a table and everything in it. Values that are open for reading can be read on.
     pub fn drop_table(&self, name: &str) -> Result<()> {
         self.check_writable()?;
+        self.check_available(name)?;
         let mut tables = self.0.tables.write();
         let Some(open) = tables.remove(name) else {
             return Err(Error::NoSuchTable { name: name.to_owned() });
@@ -332,6 +343,16 @@ impl Db {
         if self.0.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
+    /// Refuses a table that could not be opened.
+    fn check_available(&self, name: &str) -> Result<()> {
+        match self.0.unavailable.get(name) {
+            None => Ok(()),
+            Some(reason) => {
+                Err(Error::Unavailable { table: name.to_owned(), reason: reason.clone() })
+            }
+        }
+    }
+
     fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         if self.is_read_only() { Err(Error::ReadOnly) } else { Ok(()) }
@@ -339,6 +360,23 @@ impl Db {
 }
 
 impl Inner {
+    /// Starts the threads of a table that is being opened and shows it.
+    fn show(&mut self, table: Arc<Table>) -> Result<()> {
+        let threads = Threads::start(&table)?;
+        self.tables.get_mut().insert(table.name().to_owned(), OpenTable { table, threads });
+        Ok(())
+    }
+
+    /// Notes a table that cannot be opened. The others are not kept from it.
+    fn set_aside(&mut self, name: String, error: Error) {
+        let reason = match error {
+            Error::Unavailable { reason, .. } => reason,
+            other => other.to_string(),
+        };
+        log::error!("table {name} is unavailable: {reason}");
+        self.unavailable.insert(name, reason);
+    }
+
     fn close(&self) -> Result<()> {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -381,64 +419,4 @@ fn random() -> Result<[u8; 16]> {
         Error::io("read random bytes from", Path::new("getrandom(2)"), error.into())
     })?;
     Ok(bytes)
-}
-
-/// The tables that are in any of the roots.
-fn table_names(context: &Context) -> Result<Vec<String>> {
-    let mut names = HashSet::new();
-    for root in context.roots.paths() {
-        for name in context.disk.list(&root)? {
-            if let Some(name) = name.to_str()
-                && check_table_name(name).is_ok()
-                && Table::is_table_dir(context, &root.join(name))?
-            {
-                names.insert(name.to_owned());
-            }
-        }
-    }
-    let mut names: Vec<String> = names.into_iter().collect();
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// Renames the folders of a table out of the way in every root, durably, then removes them. From
-/// the first rename on the table is gone, whatever a crash leaves.
-fn remove_table_dirs(context: &Context, name: &str, id: &str) -> Result<()> {
-    let disk = &context.disk;
-    let roots = context.roots.paths();
-    let dropped = format!("{DROPPED_PREFIX}{id}");
-    for root in &roots {
-        if disk.exists(&root.join(name))? {
-            disk.rename(&root.join(name), &root.join(&dropped))?;
-            disk.sync_dir(root)?;
-        }
-    }
-    roots.iter().try_for_each(|root| disk.remove_tree(&root.join(&dropped)))
-}
-
-/// Finishes dropping tables where a crash came in between.
-fn finish_drops(context: &Context) -> Result<()> {
-    let mut dropped = HashSet::new();
-    for root in context.roots.paths() {
-        for name in context.disk.list(&root)? {
-            if let Some(id) = name.to_str().and_then(|name| name.strip_prefix(DROPPED_PREFIX)) {
-                dropped.insert(id.to_owned());
-            }
-        }
-    }
-    if dropped.is_empty() {
-        return Ok(());
-    }
-    for name in table_names(context)? {
-        let ids = Table::ids_on_disk(context, &name);
-        if let Some(id) = ids.into_iter().find(|id| dropped.contains(id)) {
-            remove_table_dirs(context, &name, &id)?;
-        }
-    }
-    for root in context.roots.paths() {
-        for id in &dropped {
-            context.disk.remove_tree(&root.join(format!("{DROPPED_PREFIX}{id}")))?;
-        }
-    }
-    Ok(())
 }

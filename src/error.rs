@@ -25,7 +25,7 @@ pub enum Error {
     },
 
     /// Bytes on disk are not what they must be.
-    #[error("{} is damaged at byte {offset}: {reason}", path.display())]
+    #[error("{} is damaged at byte {offset}: {reason}; `littfs check` shows what suffers, `littfs check --repair` mends what can be mended", path.display())]
     Corrupt {
         /// The damaged file.
         path: PathBuf,
@@ -103,6 +103,15 @@ pub enum Error {
     NoSuchTable {
         /// The name as it was given.
         name: String,
+    },
+
+    /// The table is there, but its files do not let it be opened; the other tables work.
+    #[error("table {table:?} is unavailable: {reason}")]
+    Unavailable {
+        /// The table.
+        table: String,
+        /// Why it could not be opened, and what helps.
+        reason: String,
     },
 
     /// A table of this name exists already.
@@ -214,7 +223,7 @@ pub enum Error {
 
     /// A file that a table needs is in none of the roots.
     #[error(
-        "{name} of table {table:?} is missing in every root; is a root missing, or was the file removed?"
+        "{name} of table {table:?} is missing in every root; put it back, or let `littfs check --repair` keep what is left"
     )]
     MissingFile {
         /// The table.

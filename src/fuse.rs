@@ -390,7 +390,8 @@ impl Filesystem for Translator {
             let name = OsStr::from_bytes(item.name);
             let (valid, attr) = match &item.found {
                 Some(found) => (found.valid(), file_attr(&found.stat)),
-                // The kernel takes no more than number and type of "." and "..".
+                // The kernel takes no more than number and type of "." and "..", and asks again for
+                // tables that cannot be opened, since nothing it is told of them holds.
                 None => (Duration::ZERO, dot_attr(item)),
             };
             reply.add(INodeNo(item.ino), item.offset, name, &valid, &attr, GENERATION)

@@ -14,14 +14,12 @@ use super::output::{Output, columns, human_bytes};
 /// Runs `littfs ls`.
 pub(super) fn list(arguments: &ListArguments) -> Outcome {
     let (db, _) = open(&arguments.database, Access::Read)?;
-    let tables = db.tables();
     let mut output = Output::new();
     if arguments.json {
-        let tables: Vec<Value> =
-            tables.iter().map(|table| table_json(table)).collect::<littfs::Result<_>>()?;
-        output.json(&Value::Array(tables))?;
+        output.json(&Value::Array(tables_json(&db)?))?;
     } else {
         table_lines(&db).iter().try_for_each(|line| output.line(line))?;
+        unavailable_lines(&db).iter().try_for_each(|line| output.line(line))?;
     }
     output.finish()?;
     db.close()?;
@@ -47,6 +45,20 @@ pub(super) fn info(arguments: &TableArguments) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// All tables; of those that cannot be opened, what they are called and why.
+fn tables_json(db: &Db) -> littfs::Result<Vec<Value>> {
+    let tables = db.tables();
+    let open: littfs::Result<Vec<Value>> = tables.iter().map(|table| table_json(table)).collect();
+    let unavailable = db.unavailable_tables().into_iter();
+    let unavailable = unavailable.map(|(name, why)| json!({ "name": name, "unavailable": why }));
+    Ok(open?.into_iter().chain(unavailable).collect())
+}
+
+fn unavailable_lines(db: &Db) -> Vec<String> {
+    let unavailable = db.unavailable_tables().into_iter();
+    unavailable.map(|(name, why)| format!("table {name} is unavailable: {why}")).collect()
+}
+
 fn table_json(table: &Table) -> littfs::Result<Value> {
     let (settings, usage) = (table.settings(), table.usage());
     let keymap = table.keymap_stats()?.map(|stats| {
@@ -68,6 +80,7 @@ fn table_json(table: &Table) -> littfs::Result<Value> {
         "segments": usage.segments,
         "keymap": keymap,
         "failure": table.poisoned(),
+        "unavailable": null,
     }))
 }
 
@@ -106,9 +119,6 @@ fn table_details(table: &Table) -> littfs::Result<Vec<String>> {
 fn database_json(db: &Db) -> littfs::Result<Value> {
     let space = db.space()?;
     let roots: Vec<String> = db.roots().iter().map(|root| root.display().to_string()).collect();
-    let tables = db.tables();
-    let tables: Vec<Value> =
-        tables.iter().map(|table| table_json(table)).collect::<littfs::Result<_>>()?;
     let failed = db.failed_roots();
     let failed: Vec<Value> =
         failed.iter().map(|(root, reason)| json!({ "root": root, "reason": reason })).collect();
@@ -122,7 +132,7 @@ fn database_json(db: &Db) -> littfs::Result<Value> {
             "free_bytes": space.free,
             "available_bytes": space.available,
         },
-        "tables": tables,
+        "tables": tables_json(db)?,
     }))
 }
 
@@ -148,5 +158,6 @@ fn database_details(db: &Db) -> littfs::Result<Vec<String>> {
             lines.push(format!("table {} is read-only: {failure}", table.name()));
         }
     }
+    lines.extend(unavailable_lines(db));
     Ok(lines)
 }

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use super::handles::Handle;
 use super::open_file::OpenFile;
 use super::positions::{PARENT_OFFSET, Positions, SELF_OFFSET, set_behind};
-use super::{Errno, Folder, Found, Fs, Known, Result, TOP_INO, ino_of};
+use super::{Errno, Folder, Found, Fs, Known, Result, TOP_INO, UNAVAILABLE_INO_MIN, ino_of};
 use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
 use crate::format::location::ValueId;
@@ -39,7 +39,7 @@ pub(crate) struct Item<'a> {
     pub(crate) name: &'a [u8],
     /// What it is.
     pub(crate) kind: Kind,
-    /// What a lookup would have answered; not for `.` and `..`.
+    /// What a lookup would have answered; not for `.`, `..` and tables that cannot be opened.
     pub(crate) found: Option<Found>,
 }
 
@@ -83,13 +83,17 @@ struct Listing {
 
 /// Where stored names come from.
 enum Source {
-    Tables(std::vec::IntoIter<Arc<Table>>),
+    Tables(std::vec::IntoIter<(Vec<u8>, Candidate)>),
     Stored(FolderIter),
 }
 
 /// What a listed name stands for.
 enum Candidate {
     Table(Arc<Table>),
+    /// A table that could not be opened: it has a name and nothing else.
+    Unavailable {
+        ino: u64,
+    },
     Stored(Entry),
     Open(Arc<OpenFile>),
 }
@@ -117,9 +121,7 @@ impl Listing {
             && let Some(source) = &mut self.source
         {
             self.peeked = match source {
-                Source::Tables(tables) => tables
-                    .next()
-                    .map(|table| (table.name().as_bytes().to_vec(), Candidate::Table(table))),
+                Source::Tables(tables) => tables.next(),
                 Source::Stored(entries) => entries
                     .next()
                     .transpose()?
@@ -264,8 +266,14 @@ impl Fs {
     fn source(&self, folder: &Folder, from: &[u8]) -> Result<Source> {
         match folder {
             Folder::Top => {
-                let mut tables = self.db.tables();
-                tables.retain(|table| table.name().as_bytes() >= from);
+                let open = self.db.tables().into_iter();
+                let open = open.map(|table| (table.name().into(), Candidate::Table(table)));
+                let unavailable = (UNAVAILABLE_INO_MIN..).zip(self.db.unavailable_tables());
+                let unavailable = unavailable
+                    .map(|(ino, (name, _))| (name.into_bytes(), Candidate::Unavailable { ino }));
+                let mut tables: Vec<(Vec<u8>, Candidate)> = open.chain(unavailable).collect();
+                tables.retain(|(name, _)| &name[..] >= from);
+                tables.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
                 Ok(Source::Tables(tables.into_iter()))
             }
             Folder::In { table, key, .. } => {
@@ -347,6 +355,9 @@ impl Fs {
                 let ino = ino_of(table.number(), ValueId(0));
                 let found = plus.then(|| self.found_table(table));
                 add(&Item { ino, offset, name, kind: Kind::Folder, found })
+            }
+            Candidate::Unavailable { ino } => {
+                add(&Item { ino: *ino, offset, name, kind: Kind::Folder, found: None })
             }
             Candidate::Open(file) => {
                 let found = plus.then(|| Self::found_open(file));

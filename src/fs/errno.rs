@@ -58,6 +58,7 @@ impl From<Error> for Errno {
             | Error::FutureVersion { .. }
             | Error::Config { .. }
             | Error::Poisoned { .. }
+            | Error::Unavailable { .. }
             | Error::Closed
             | Error::Root { .. }
             | Error::DuplicateFile { .. }
@@ -65,7 +66,8 @@ impl From<Error> for Errno {
             | Error::Mount { .. } => Self::EIO,
         };
         // The caller sees three letters; whoever runs the mount is told the rest.
-        if errno == Self::EIO {
+        // Of an unavailable table that was done when the database was opened.
+        if errno == Self::EIO && !matches!(error, Error::Unavailable { .. }) {
             log::error!("{error}");
         }
         errno

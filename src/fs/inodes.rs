@@ -25,6 +25,8 @@ use crate::table::Table;
 
 /// The inode of the mount's top folder.
 pub(crate) const TOP_INO: u64 = 1;
+/// What listings call the tables that cannot be opened, from here on. No lookup ever answers it.
+pub(super) const UNAVAILABLE_INO_MIN: u64 = 2;
 const ID_BITS: u32 = 48;
 const SHARDS: usize = 64;
 /// Tables with room for fewer inodes are not worth shrinking.

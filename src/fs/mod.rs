@@ -72,7 +72,9 @@ pub(crate) use self::setattr::{Changes, SetTime};
 pub(crate) use self::xattrs::SetMode;
 
 use self::handles::Handles;
-use self::inodes::{Inodes, Known, Node, ino_of, is_table_folder, split_key, table_number};
+use self::inodes::{
+    Inodes, Known, Node, UNAVAILABLE_INO_MIN, ino_of, is_table_folder, split_key, table_number,
+};
 use self::name_locks::NameLocks;
 use self::open_file::OpenNames;
 use self::watch::TableWatch;

@@ -10,7 +10,7 @@ use super::Table;
 use super::sealed::SealedSegment;
 use super::view::View;
 use crate::disk::DiskFile;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::KeyHash;
 use crate::format::location::Location;
@@ -110,6 +110,13 @@ impl Table {
                     if record.key() == key && !record.header.dead {
                         let entry = entry_of(&record, candidate.location, &file)?;
                         return Ok(Some(Found::Record(entry, record, file)));
+                    }
+                    // Two keys may have one fingerprint; but a record that the keymap never meant
+                    // must not make the key look absent.
+                    if self.hash(record.key()).fingerprint() != hash.fingerprint() {
+                        let found = printable(record.key());
+                        let reason = format!("the record is that of {found:?}");
+                        return Err(Error::corrupt(file.path(), candidate.location.offset, reason));
                     }
                 }
                 Ok(None)

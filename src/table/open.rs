@@ -16,7 +16,7 @@ use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
 use crate::keymap::Keymap;
-use crate::segment::files::{SEGMENTS_DIR, SegmentDirs};
+use crate::segment::files::{SEGMENTS_DIR, SegmentDirs, SegmentFile};
 use crate::settings::TableSettings;
 
 /// Folder of the keymap within a table's folder.
@@ -58,9 +58,20 @@ impl Table {
         Ok(())
     }
 
-    /// Whether a folder in a root is that of a table.
+    /// Whether a folder in a root is that of a table, even one that lost its settings. A crash in
+    /// the making of a table leaves folders without any file, which are none.
     pub(crate) fn is_table_dir(context: &Context, dir: &Path) -> Result<bool> {
-        context.disk.exists(&dir.join(TABLE_FILE))
+        let segments = dir.join(SEGMENTS_DIR);
+        if context.disk.exists(&dir.join(TABLE_FILE))? {
+            return Ok(true);
+        }
+        if !context.disk.exists(&segments)? {
+            return Ok(false);
+        }
+        let is_of_segment = |name: &std::ffi::OsString| {
+            SegmentFile::parse(name).is_some_and(|file| file.segment().is_some())
+        };
+        Ok(context.disk.list(&segments)?.iter().any(is_of_segment))
     }
 
     /// The ids of the tables whose files are under this name in the roots.
@@ -73,6 +84,16 @@ impl Table {
             Some(format!("{:032x}", u128::from_be_bytes(file.id())))
         };
         dirs.iter().filter_map(read).collect()
+    }
+
+    /// The number of the table whose files are under this name, if that can be read.
+    pub(crate) fn number_on_disk(context: &Context, name: &str) -> Option<u16> {
+        let read = |dir: PathBuf| {
+            let path = dir.join(TABLE_FILE);
+            TableFile::decode(&context.disk.read_small(&path, TABLE_FILE_BYTES_MAX).ok()?).ok()
+        };
+        let newest = table_dirs(context, name).into_iter().filter_map(read);
+        newest.max_by_key(|file| file.revision).map(|file| file.number)
     }
 
     /// Opens a table.
@@ -127,7 +148,7 @@ impl Table {
             is_closed: AtomicBool::new(false),
             settings_io: Mutex::new(file),
         });
-        table.recover()?;
+        table.recover().inspect_err(|_| table.abandon())?;
         Ok(table)
     }
 

@@ -97,15 +97,17 @@ impl Table {
             }
             let read = self.context.disk.read_small(path, SEGMENT_METADATA_BYTES as u64);
             let decoded = read.and_then(|bytes| {
-                SegmentMetadata::decode(&bytes).map_err(|malformed| malformed.in_file(path, 0))
+                let metadata = SegmentMetadata::decode(&bytes)
+                    .map_err(|malformed| malformed.in_file(path, 0))?;
+                if metadata.table_id != self.id || metadata.segment != number {
+                    return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));
+                }
+                Ok(metadata)
             });
             let metadata = match decoded {
                 Err(damage @ Error::Corrupt { .. }) => self.metadata_of_keys(number, damage)?,
                 other => other?,
             };
-            if metadata.table_id != self.id || metadata.segment != number {
-                return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));
-            }
             found.insert(number, FoundSegment { metadata, metadata_path: path.clone() });
         }
         Ok(found)
@@ -117,6 +119,8 @@ impl Table {
         listing: &Listing,
         found: &BTreeMap<SegmentNumber, FoundSegment>,
     ) -> Result<()> {
+        // First it is judged, then removed: a table that is refused is left as it was found.
+        let mut leftovers = Vec::new();
         for (file, _, path) in &listing.files {
             let is_leftover = match file.segment() {
                 None => true,
@@ -131,11 +135,14 @@ impl Table {
                     return Err(Error::MissingFile { table: self.name.clone(), name });
                 }
             };
-            if is_leftover && !self.context.read_only {
-                self.context.disk.unlink(path)?;
+            if is_leftover {
+                leftovers.push(path);
             }
         }
-        Ok(())
+        if self.context.read_only {
+            return Ok(());
+        }
+        leftovers.into_iter().try_for_each(|path| self.context.disk.unlink(path))
     }
 
     /// Whether a shard or key log is as it was made.

@@ -6,6 +6,7 @@ mod budgets_tools;
 mod caches;
 mod cli_errors;
 mod crash;
+mod damage;
 mod expiry;
 mod fstab;
 mod install;

@@ -224,8 +224,10 @@ fn a_segment_that_was_never_finished_is_cleared_away() {
     db.close().unwrap();
     // But what holds something is never taken for a leftover.
     std::fs::write(segments.join("7-0.values"), [1; 100]).unwrap();
-    let refused = Db::open(fixture.options.clone()).unwrap_err().to_string();
+    let db = fixture.open();
+    let refused = db.table("table").unwrap_err().to_string();
     assert!(refused.contains("7.metadata"), "{refused}");
+    db.close().unwrap();
     assert!(segments.join("7-0.values").exists());
 }
 

@@ -1,0 +1,94 @@
+//! The folders of tables in the roots: which there are, and removing them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::check_table_name;
+use crate::error::Result;
+use crate::table::{Context, Table};
+
+/// A table's folder is renamed to this and its id before it is removed.
+const DROPPED_PREFIX: &str = ".dropped-";
+
+/// The tables that are in any of the roots.
+pub(super) fn table_names(context: &Context) -> Result<Vec<String>> {
+    let mut names = HashSet::new();
+    for root in context.roots.paths() {
+        for name in context.disk.list(&root)? {
+            if let Some(name) = name.to_str()
+                && check_table_name(name).is_ok()
+                && Table::is_table_dir(context, &root.join(name))?
+            {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Why tables cannot be opened that have the number of another one, as a copy of a folder has:
+/// both would give their files the same inode numbers, and nobody knows which one is meant.
+pub(super) fn same_numbers(context: &Context, names: &[String]) -> BTreeMap<String, String> {
+    let mut by_number: HashMap<u16, Vec<&String>> = HashMap::new();
+    for name in names {
+        if let Some(number) = Table::number_on_disk(context, name) {
+            by_number.entry(number).or_default().push(name);
+        }
+    }
+    let mut reasons = BTreeMap::new();
+    for same in by_number.into_values().filter(|same| same.len() > 1) {
+        for name in &same {
+            let others: Vec<&str> =
+                same.iter().filter(|other| other != &name).map(|other| other.as_str()).collect();
+            let reason = format!(
+                "it is the same table as {}; move the copy out of the roots",
+                others.join(", ")
+            );
+            reasons.insert((*name).clone(), reason);
+        }
+    }
+    reasons
+}
+
+/// Renames the folders of a table out of the way in every root, durably, then removes them. From
+/// the first rename on the table is gone, whatever a crash leaves.
+pub(super) fn remove_table_dirs(context: &Context, name: &str, id: &str) -> Result<()> {
+    let disk = &context.disk;
+    let roots = context.roots.paths();
+    let dropped = format!("{DROPPED_PREFIX}{id}");
+    for root in &roots {
+        if disk.exists(&root.join(name))? {
+            disk.rename(&root.join(name), &root.join(&dropped))?;
+            disk.sync_dir(root)?;
+        }
+    }
+    roots.iter().try_for_each(|root| disk.remove_tree(&root.join(&dropped)))
+}
+
+/// Finishes dropping tables where a crash came in between.
+pub(super) fn finish_drops(context: &Context) -> Result<()> {
+    let mut dropped = HashSet::new();
+    for root in context.roots.paths() {
+        for name in context.disk.list(&root)? {
+            if let Some(id) = name.to_str().and_then(|name| name.strip_prefix(DROPPED_PREFIX)) {
+                dropped.insert(id.to_owned());
+            }
+        }
+    }
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    for name in table_names(context)? {
+        let ids = Table::ids_on_disk(context, &name);
+        if let Some(id) = ids.into_iter().find(|id| dropped.contains(id)) {
+            remove_table_dirs(context, &name, &id)?;
+        }
+    }
+    for root in context.roots.paths() {
+        for id in &dropped {
+            context.disk.remove_tree(&root.join(format!("{DROPPED_PREFIX}{id}")))?;
+        }
+    }
+    Ok(())
+}
