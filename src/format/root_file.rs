@@ -10,15 +10,16 @@
 //! | `next_table` | the number the next new table gets, 1..=65536; 65536 says they are used up |
 //! | `[[roots]]` | every root of the database: its `id`, and the `path` it was last opened at |
 //!
-//! The paths are hints for messages. Only the identities decide what belongs together.
+//! The paths are hints for messages. Only the identities decide what belongs together. A last comment
+//! line carries the CRC32C of everything before it; whoever edits the file removes that line.
 
 use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::Malformed;
 use super::text::explain;
+use super::{Malformed, crc32c};
 use crate::error::{Error, Result};
 
 /// The name of the file in every root.
@@ -30,10 +31,11 @@ pub(crate) const ROOT_FORMAT: u32 = 1;
 /// One above the largest table number.
 pub(crate) const TABLE_NUMBER_END: u32 = 1 << 16;
 
+const CHECKSUM_MARK: &str = "# crc32c ";
 const HEADING: &str = "\
 # The identity of this littfs root. Written by littfs; damage here keeps the database closed.
 # To take a root out of the database for good: while nothing is mounted, move its files to the
-# same places in other roots, then remove its [[roots]] entry from this file in every other root.
+# same places in other roots, then remove its [[roots]] entry, and the last line, in every other root.
 ";
 
 /// 128 random bits that name a database or a root, shown as 32 hexadecimal digits.
@@ -110,7 +112,8 @@ impl RootFile {
             let path = toml::Value::String(member.path.clone());
             format!("\n[[roots]]\nid = \"{}\"\npath = {path}\n", member.id)
         }));
-        text
+        let crc = crc32c(text.as_bytes());
+        format!("{text}{CHECKSUM_MARK}{crc:08x}\n")
     }
 
     /// Reads and verifies the text of the file at `path`.
@@ -131,6 +134,7 @@ impl RootFile {
         }
         let file: Self = toml::from_str(text).map_err(damaged)?;
         file.verify().map_err(|reason| Error::corrupt(path, 0, reason))?;
+        verify_checksum(text).map_err(|(at, reason)| Error::corrupt(path, at as u64, reason))?;
         Ok(file)
     }
 
@@ -152,6 +156,19 @@ impl RootFile {
         }
         Ok(())
     }
+}
+
+/// Compares the checksum in the last line with that of everything before it. Who edits the file
+/// removes the line.
+fn verify_checksum(text: &str) -> std::result::Result<(), (usize, String)> {
+    let Some(at) = text.rfind(CHECKSUM_MARK) else { return Ok(()) };
+    let (body, line) = text.split_at(at);
+    let found = crc32c(body.as_bytes());
+    if line == format!("{CHECKSUM_MARK}{found:08x}\n") {
+        return Ok(());
+    }
+    let reason = format!("its last line must be \"{CHECKSUM_MARK}{found:08x}\"");
+    Err((at, reason))
 }
 
 #[cfg(test)]
@@ -188,7 +205,9 @@ mod tests {
             "ab".repeat(16),
             "ab".repeat(16)
         );
-        assert_eq!(plain.encode(), expected);
+        let crc = crc32c(expected.as_bytes());
+        assert_eq!(plain.encode(), format!("{expected}# crc32c {crc:08x}\n"));
+        assert_eq!(decode(&expected).expect("without a checksum"), plain);
     }
 
     #[test]
@@ -218,6 +237,17 @@ mod tests {
         }
         let error = RootFile::decode(b"a = 1\n\xff", Path::new("/r")).expect_err("not UTF-8");
         assert!(error.to_string().contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn another_identity_is_no_identity() {
+        let text = sample().encode();
+        for (from, to) in [("0707", "0717"), ("next_table = 3", "next_table = 2"), ("/mnt", "/mmt")]
+        {
+            let message = decode(&text.replace(from, to)).expect_err(from).to_string();
+            assert!(message.contains("its last line must be"), "{message}");
+        }
+        assert!(decode(&text.replace("crc32c", "crc32d")).is_ok(), "a comment like any other");
     }
 
     #[test]
