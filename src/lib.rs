@@ -74,6 +74,7 @@ pub mod fuse;
 mod keymap;
 mod memory;
 mod names;
+pub mod repair;
 mod roots;
 mod segment;
 pub mod settings;

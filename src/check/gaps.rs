@@ -8,9 +8,9 @@ use std::collections::HashSet;
 
 use super::inventory::SegmentFiles;
 use super::records::SegmentRecords;
-use super::window::Window;
 use super::{AffectedKeys, Finding, Session};
 use crate::disk::DiskFile;
+use crate::disk::window::Window;
 use crate::error::Result;
 use crate::format::location::RECORD_ALIGNMENT;
 use crate::format::record::{self, HEADER_BYTES, KEY_BYTES_MAX, RecordHeader};
@@ -44,7 +44,14 @@ impl Session<'_> {
             if !is_packed {
                 if !records.dedicated.contains(&shard) {
                     self.report.counts.unreferenced_bytes += bytes;
-                    let what = format!("no record refers to this file of {bytes} bytes");
+                    let what = if records.is_incomplete {
+                        format!(
+                            "a value of {bytes} bytes; the record that refers to it may be among \
+                             those that cannot be read: leave it where it is"
+                        )
+                    } else {
+                        format!("no record refers to this file of {bytes} bytes")
+                    };
                     self.add(Finding::note(path, what));
                 }
                 continue;

@@ -185,8 +185,8 @@ impl Session<'_> {
 /// What helps against every damage of a keymap.
 fn cure(facts: &TableFacts) -> String {
     format!(
-        "nothing is lost: delete the folder {}/{KEYMAP_DIR} while nothing is mounted, and the \
-         next open makes the keymap anew",
+        "nothing is lost: `littfs check --repair` makes the keymap anew, as the next open does when \
+         you delete the folder {}/{KEYMAP_DIR} while nothing is mounted",
         facts.name
     )
 }

@@ -25,7 +25,6 @@ mod table_file;
 #[cfg(test)]
 mod tests;
 mod value;
-mod window;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -41,7 +40,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
 use crate::names::BlockCache;
-use crate::roots::{Roots, RootsOptions};
+use crate::roots::{REPLACED_PREFIX, Roots, RootsOptions};
 use crate::segment::descriptors::Descriptors;
 use crate::segment::files::{SEGMENTS_DIR, SegmentDirs};
 
@@ -169,6 +168,9 @@ impl Session<'_> {
                 let Some(name) = name.to_str() else { continue };
                 if name.starts_with(DROPPED_PREFIX) {
                     let what = "a dropped table that the next open removes";
+                    self.add(Finding::note(&path, what));
+                } else if name.starts_with(REPLACED_PREFIX) {
+                    let what = "what a repair replaced; it may be deleted";
                     self.add(Finding::note(&path, what));
                 } else if crate::db::is_table_name(name)
                     && (self.disk.exists(&path.join(TABLE_FILE))?

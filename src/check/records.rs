@@ -45,6 +45,8 @@ pub(super) struct SegmentRecords {
     pub(super) extents: Vec<(u8, u64, u32)>,
     /// Dedicated shards that records refer to.
     pub(super) dedicated: BTreeSet<u32>,
+    /// Names or records cannot be read, so that what they refer to is not known.
+    pub(super) is_incomplete: bool,
     /// Shards that cannot be opened, with the keys that suffer.
     failed: BTreeMap<u32, (Finding, AffectedKeys)>,
     expected: Vec<Expected>,
@@ -61,6 +63,7 @@ impl SegmentRecords {
             logged: HashSet::new(),
             extents: Vec::new(),
             dedicated: BTreeSet::new(),
+            is_incomplete: false,
             failed: BTreeMap::new(),
             expected: Vec::new(),
             keys: Vec::new(),
@@ -69,6 +72,7 @@ impl SegmentRecords {
 
     /// Notes that a shard cannot be used.
     pub(super) fn fail(&mut self, shard: u32, finding: Finding) {
+        self.is_incomplete = true;
         self.failed.entry(shard).or_insert((finding, AffectedKeys::default()));
     }
 

@@ -1,22 +1,16 @@
 //! Walks a run from its first byte to its last, and goes on behind what is damaged.
-//!
-//! Blocks carry their own position, so the next good block behind a damaged one is found by
-//! looking for a place that names itself.
 
-use super::window::Window;
 use super::{Finding, Session};
 use crate::disk::DiskFile;
+use crate::disk::window::Window;
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::entry::Mention;
 use crate::format::location::SegmentNumber;
-use crate::format::run_block::{BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, RunBlock, Walk};
+use crate::format::run_block::{RunBlock, Walk};
 use crate::format::run_entry::MentionDecoder;
 use crate::format::run_header::RUN_HEADER_BYTES;
-
-/// Bytes that are checksummed while looking for the next good block, before giving up: bytes made
-/// up to look like blocks everywhere must not keep a check busy for ever.
-const SEARCH_BYTES_MAX: u64 = 1 << 30;
+use crate::names::run_blocks::{block_at, next_block};
 
 /// What the walk hands on: a sort key, what is said of it, and whether it is the first
 /// of its block.
@@ -59,39 +53,6 @@ pub(super) fn walk(
         at = next;
     }
     Ok(is_good)
-}
-
-/// Verifies the block at a place.
-fn block_at(window: &mut Window<'_>, at: u64) -> Result<Result<RunBlock, Malformed>> {
-    let header = window.slice(at, BLOCK_HEADER_BYTES)?;
-    let length = match RunBlock::claimed_bytes(header) {
-        Ok(length) => length,
-        Err(malformed) => return Ok(Err(malformed)),
-    };
-    let bytes = window.slice(at, length)?.to_vec();
-    Ok(RunBlock::decode(bytes, at))
-}
-
-/// The first good block from `from` on; `end` when there is none.
-fn next_block(window: &mut Window<'_>, from: u64, end: u64) -> Result<u64> {
-    let mut budget = SEARCH_BYTES_MAX;
-    for at in from..end {
-        let header = window.slice(at, BLOCK_HEADER_BYTES)?;
-        if header.len() < BLOCK_HEADER_BYTES {
-            return Ok(end);
-        }
-        if header[8..16] != at.to_le_bytes() {
-            continue;
-        }
-        if block_at(window, at)?.is_ok() {
-            return Ok(at);
-        }
-        budget = budget.saturating_sub(BLOCK_BYTES_MAX as u64);
-        if budget == 0 {
-            return Ok(end);
-        }
-    }
-    Ok(end)
 }
 
 /// Hands on the mentions of a block; blocks of the index have none.

@@ -41,15 +41,18 @@ impl Session<'_> {
         for shard in 0..shards {
             if !files.values.contains_key(&shard) {
                 let path = facts.usual_path(&values_name(number, shard));
-                let what = "this packed shard is missing in every root";
+                let what = "this packed shard is missing in every root: put it back, or its values \
+                            are lost";
                 records.fail(shard, Finding::damage(&path, what));
             }
         }
         let result = match &files.keys {
             None => {
                 let path = facts.usual_path(&keys_name(number));
-                let what =
-                    format!("it is missing in every root, so no name of segment {number} is known");
+                let what = format!(
+                    "it is missing in every root, so no name of segment {number} is known: put \
+                             it back, or `littfs check --repair` rebuilds it from the shards"
+                );
                 self.add(Finding::damage(&path, what));
                 Ok(None)
             }
@@ -63,6 +66,7 @@ impl Session<'_> {
                 None
             }
         };
+        records.is_incomplete |= layer.is_none();
         self.finish_records(facts, &mut records);
         self.check_gaps(files, &mut records);
         layers.add(number, layer, records.is_sealed);
@@ -76,8 +80,9 @@ impl Session<'_> {
     ) -> Option<SegmentMetadata> {
         let Some(path) = &files.metadata else {
             let path = facts.usual_path(&metadata_name(number));
-            let what = "it is missing in every root: the next open refuses the table, or removes \
-                        what is left of the segment if it is the newest; put it back first";
+            let what = "it is missing in every root, so the table cannot be opened unless nothing \
+                        was ever stored in the segment: put it back, or `littfs check --repair` \
+                        writes it again from the key file";
             self.add(Finding::damage(&path, what));
             return None;
         };
@@ -157,7 +162,11 @@ impl Session<'_> {
         let mut is_good = problem.is_none();
         if let Some(error) = problem {
             let finding = Finding::of_error(&error, file.path());
-            let what = format!("{}; no name of segment {number} can be read", finding.what);
+            let what = format!(
+                "{}; no name of segment {number} can be read: `littfs check --repair` rebuilds it \
+                 from the shards",
+                finding.what
+            );
             self.add(Finding { what, ..finding });
         }
         let footer = self.check_footer(file);

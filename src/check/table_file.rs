@@ -41,12 +41,13 @@ impl Session<'_> {
                 self.add(Finding::note(&dir, what));
             } else if damaged == 0 {
                 let path = missing.swap_remove(0);
-                let what = "it is missing in every root, so the table is not there for littfs";
+                let what = "it is missing in every root, so the table cannot be opened: put it back, \
+                            or `littfs check --repair` makes it anew without its settings";
                 self.add(Finding::damage(&path, what));
             } else {
                 let dir = table_dirs.first().cloned().unwrap_or_default();
-                let what =
-                    "no root has a good table.metadata, so nothing of this table was checked";
+                let what = "no root has a good table.metadata, so nothing of this table was checked; `littfs \
+                     check --repair` makes it anew without its settings";
                 self.add(Finding::damage(&dir, what));
             }
             return None;

@@ -49,8 +49,8 @@ pub(crate) enum Command {
     Ls(ListArguments),
     /// Show drives, settings and sizes
     Info(TableArguments),
-    /// Verify every stored byte against its checksum
-    Check(TableArguments),
+    /// Verify every stored byte against its checksum, and mend what can be mended
+    Check(CheckArguments),
     /// Store one value, from a file or from standard input
     Put(PutArguments),
     /// Write one value to standard output
@@ -201,15 +201,39 @@ pub(crate) struct ListArguments {
     pub(crate) json: bool,
 }
 
-/// Arguments of `info` and `check`.
+/// Arguments of `info`.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  littfs info logs\n  littfs check --json\n\n`check` exits with 1 \
-    when it found damage."
-)]
+#[command(after_help = "Examples:\n  littfs info\n  littfs info logs")]
 pub(crate) struct TableArguments {
     #[command(flatten)]
     pub(crate) database: DatabaseArguments,
+    /// Answer in JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only this table
+    pub(crate) table: Option<String>,
+}
+
+const CHECK_HELP: &str = "\
+Examples:
+  littfs check
+  littfs check --json logs
+  littfs check --repair
+
+Nothing may be mounted. Exits with 0 when all is good, with 1 when something is damaged or lost, with
+2 when nothing could be checked. Without --repair nothing is changed. With it, what stands twice is
+mended: root and table settings, key files, metadata, keymaps. Damaged values stay as they are. Every
+file that is replaced is kept in the folder .replaced-N of its root, until you delete that.";
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+#[command(after_help = CHECK_HELP)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// Rebuild what can be rebuilt, then check
+    #[arg(long, conflicts_with = "degraded")]
+    pub(crate) repair: bool,
     /// Answer in JSON, for scripts
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,13 +1,15 @@
-//! `littfs check`: every stored byte against its checksum, every reference against what it names.
+//! `littfs check`: every stored byte against its checksum, every reference against what it names;
+//! with `--repair`, what can be rebuilt is rebuilt first.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use littfs::check::{Finding, Report, Severity, check};
+use littfs::repair::{Repair, Step, repair};
 use serde_json::{Value, json};
 
-use super::args::TableArguments;
+use super::args::CheckArguments;
 use super::database::{Access, configuration, open_options};
 use super::output::{Output, human_bytes};
 use super::{EXIT_FOUND, Outcome, say};
@@ -16,11 +18,13 @@ use super::{EXIT_FOUND, Outcome, say};
 const REDRAWS_HZ: u8 = 4;
 
 /// Runs `littfs check`. Findings are data; the summary is talk.
-pub(super) fn run(arguments: &TableArguments) -> Outcome {
+pub(super) fn run(arguments: &CheckArguments) -> Outcome {
     let config = configuration(&arguments.database)?;
     let options = open_options(&config, Access::Read, arguments.database.degraded);
+    let table = arguments.table.as_deref();
+    let repaired = if arguments.repair { Some(repair(&options, table)?) } else { None };
     let bar = progress_bar();
-    let report = check(&options, arguments.table.as_deref(), &mut |progress| {
+    let report = check(&options, table, &mut |progress| {
         bar.set_length(progress.bytes_total);
         bar.set_position(progress.bytes_done);
     });
@@ -28,15 +32,27 @@ pub(super) fn run(arguments: &TableArguments) -> Outcome {
     let report = report?;
     let mut output = Output::new();
     if arguments.json {
-        output.json(&report_json(&report))?;
+        let mut json = report_json(&report);
+        json["repair"] = repaired.as_ref().map_or(Value::Null, repair_json);
+        output.json(&json)?;
     } else {
+        for step in repaired.iter().flat_map(|repaired| &repaired.mended) {
+            output.line(&describe_step("mended", step))?;
+        }
+        for step in repaired.iter().flat_map(|repaired| &repaired.lost) {
+            output.line(&describe_step("lost", step))?;
+        }
         report.findings.iter().try_for_each(|finding| output.line(&describe(finding)))?;
     }
     output.finish()?;
     if !arguments.json {
+        if let Some(repaired) = &repaired {
+            say(&repair_summary(repaired));
+        }
         say(&summary(&report));
     }
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FOUND) })
+    let is_lost = repaired.is_some_and(|repaired| !repaired.lost.is_empty());
+    Ok(if report.is_good() && !is_lost { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FOUND) })
 }
 
 /// A progress bar when somebody watches, else one that draws nothing.
@@ -72,12 +88,49 @@ fn describe(finding: &Finding) -> String {
     format!("{severity}: {file}:{place} {}{keys}", finding.what)
 }
 
-fn summary(report: &Report) -> String {
-    let counts = &report.counts;
-    let plural = |count: u64, word: &str| match count {
+fn describe_step(word: &str, step: &Step) -> String {
+    let kept = step.kept.as_ref();
+    let kept = kept.map(|kept| format!(" (kept: {})", kept.display())).unwrap_or_default();
+    format!("{word}: {}: {}{kept}", step.file.display(), step.what)
+}
+
+fn plural(count: u64, word: &str) -> String {
+    match count {
         1 => format!("1 {word}"),
         _ => format!("{count} {word}s"),
+    }
+}
+
+fn repair_summary(repaired: &Repair) -> String {
+    let mended = plural(repaired.mended.len() as u64, "file");
+    let kept: Vec<String> = repaired.kept.iter().map(|kept| kept.display().to_string()).collect();
+    match kept.as_slice() {
+        [] => format!("{mended} mended"),
+        kept => format!(
+            "{mended} mended; what was replaced is kept in {} and may be deleted",
+            kept.join(", ")
+        ),
+    }
+}
+
+fn repair_json(repaired: &Repair) -> Value {
+    let step = |step: &Step| {
+        json!({
+            "table": step.table,
+            "file": step.file.display().to_string(),
+            "what": step.what,
+            "kept": step.kept.as_ref().map(|kept| kept.display().to_string()),
+        })
     };
+    json!({
+        "mended": repaired.mended.iter().map(step).collect::<Vec<Value>>(),
+        "lost": repaired.lost.iter().map(step).collect::<Vec<Value>>(),
+        "kept": repaired.kept.iter().map(|kept| kept.display().to_string()).collect::<Vec<_>>(),
+    })
+}
+
+fn summary(report: &Report) -> String {
+    let counts = &report.counts;
     let checked = format!(
         "{}, {}, {}, {} checked",
         plural(counts.tables, "table"),

@@ -1,12 +1,12 @@
 //! Reads a file from front to back in large pieces, and lends any part of it.
 
-use crate::disk::DiskFile;
+use super::DiskFile;
 use crate::error::Result;
 
 const READ_BYTES: usize = 1 << 20;
 
 /// A part of a file in memory.
-pub(super) struct Window<'f> {
+pub(crate) struct Window<'f> {
     file: &'f DiskFile,
     end: u64,
     start: u64,
@@ -15,12 +15,12 @@ pub(super) struct Window<'f> {
 
 impl<'f> Window<'f> {
     /// A window on the bytes before `end`.
-    pub(super) fn new(file: &'f DiskFile, end: u64) -> Self {
+    pub(crate) fn new(file: &'f DiskFile, end: u64) -> Self {
         Self { file, end, start: 0, bytes: Vec::new() }
     }
 
     /// The bytes from `at` on: `count` of them, fewer only at the end.
-    pub(super) fn slice(&mut self, at: u64, count: usize) -> Result<&[u8]> {
+    pub(crate) fn slice(&mut self, at: u64, count: usize) -> Result<&[u8]> {
         let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
         let count = count.min(left);
         let held = self.start + self.bytes.len() as u64;

@@ -237,6 +237,19 @@ pub(crate) fn peek_bytes(start: &[u8]) -> Option<usize> {
     Some(HEADER_BYTES + usize::from(capacity))
 }
 
+/// The length of the record that starts here, by fields that nobody has verified.
+pub(crate) fn claimed_bytes(start: &[u8]) -> Option<u64> {
+    let capacity = u16::from_le_bytes(start.get(12..14)?.try_into().ok()?);
+    let value_bytes = u64::from_le_bytes(start.get(16..24)?.try_into().ok()?);
+    let dedicated = u32::from_le_bytes(start.get(76..80)?.try_into().ok()?);
+    if value_bytes > VALUE_BYTES_MAX || !capacity.is_multiple_of(8) || capacity == 0 {
+        return None;
+    }
+    let inline_bytes = if dedicated == 0 { value_bytes } else { 0 };
+    let bytes = HEADER_BYTES as u64 + u64::from(capacity) + inline_bytes;
+    Some((bytes + 4 * block_count(value_bytes)).next_multiple_of(RECORD_ALIGNMENT))
+}
+
 /// The value CRC of a header whose other fields may have been cut short by a crash while it was
 /// being rewritten: that field never changes, so it is right either way.
 pub(crate) fn peek_value_crc(start: &[u8]) -> Option<u32> {

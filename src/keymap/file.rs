@@ -60,9 +60,9 @@ impl MapFile {
     pub(super) fn new(file: DiskFile, header: &KeymapHeader) -> Result<Self> {
         let expected = header.file_bytes();
         let found = file.len()?;
-        if found < expected {
-            let reason = format!("it ends here, {expected} bytes expected");
-            return Err(Error::corrupt(file.path(), found, reason));
+        if found != expected {
+            let reason = format!("it has {found} bytes, {expected} expected");
+            return Err(Error::corrupt(file.path(), found.min(expected), reason));
         }
         let pages = (HEADER_PAGES as usize) + (header.home_pages as usize) + (TAIL_PAGES as usize);
         Ok(Self {

@@ -119,11 +119,7 @@ impl KeymapReader {
         let (found, expected) = (file.len()?, header.file_bytes());
         if found != expected {
             let reason = format!("it has {found} bytes, {expected} expected");
-            let error = Error::corrupt(path, found.min(expected), reason);
-            if found < expected {
-                return Err(error);
-            }
-            damage.push(error);
+            return Err(Error::corrupt(path, found.min(expected), reason));
         }
         Ok(Self { file, header, recent: Vec::new() })
     }

@@ -12,6 +12,7 @@ pub(crate) mod iter;
 pub(crate) mod memtable;
 pub(crate) mod merge;
 pub(crate) mod run;
+pub(crate) mod run_blocks;
 pub(crate) mod run_cursor;
 pub(crate) mod run_scan;
 pub(crate) mod run_writer;

@@ -205,7 +205,6 @@ impl Run {
     }
 
     /// Reads and verifies every byte of the run.
-    #[cfg(test)]
     pub(crate) fn verify(&self) -> Result<()> {
         let mut scan = self.scan_all()?;
         while scan.next()?.is_some() {}

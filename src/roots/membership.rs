@@ -152,7 +152,7 @@ fn refuse_strangers(
 
 /// Every member any root knows of: the longest list first, then what only others know. Roots that
 /// were found carry the path they have now.
-fn union(found: &[(&Path, &RootFile)]) -> Vec<Member> {
+pub(super) fn union(found: &[(&Path, &RootFile)]) -> Vec<Member> {
     let mut files: Vec<&RootFile> = found.iter().map(|(_, file)| *file).collect();
     files.sort_by_key(|file| std::cmp::Reverse(file.roots.len()));
     let mut members: Vec<Member> = Vec::new();

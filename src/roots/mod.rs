@@ -14,6 +14,7 @@
 
 mod examine;
 mod membership;
+pub(crate) mod mend;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,9 @@ use crate::format::root_file::{
 pub const LOCK_FILE_NAME: &str = "littfs.lock";
 /// The file in the first root that a mount in the background writes its log to.
 pub const LOG_FILE_NAME: &str = "littfs.log";
+
+/// Start of the name of a folder with what a repair replaced.
+pub(crate) const REPLACED_PREFIX: &str = ".replaced-";
 
 /// The mode of a root directory that is made here.
 const ROOT_MODE: u32 = 0o700;
@@ -315,12 +319,17 @@ fn open_root(path: PathBuf, id: Identity) -> Result<Root> {
 }
 
 fn new_identity(candidates: &[Candidate]) -> Result<Identity> {
+    let root = candidates.first().map_or(Path::new(""), |candidate| &candidate.path);
+    Ok(Identity(new_identity_bits(root)?))
+}
+
+fn new_identity_bits(root: &Path) -> Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Root {
-        root: candidates.first().map_or_else(PathBuf::new, |candidate| candidate.path.clone()),
+        root: root.to_path_buf(),
         reason: format!("no random bits for its identity: {error}"),
     })?;
-    Ok(Identity(bytes))
+    Ok(bytes)
 }
 
 fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {

@@ -72,6 +72,39 @@ impl Table {
         }
     }
 
+    /// Makes the folders anew that live names stand in and that are not there, which only damage
+    /// leaves; how many.
+    pub(crate) fn restore_folders(&self) -> Result<u64> {
+        // In this order a folder stands directly in front of what is below it.
+        let mut last_folder: Vec<u8> = Vec::new();
+        let mut homeless: Vec<Vec<u8>> = Vec::new();
+        for listed in self.scan(b"", None, Direction::Forward)? {
+            let (key, _) = listed?;
+            let Some(parent) = key::parent(&key) else {
+                last_folder = key;
+                continue;
+            };
+            let is_known = last_folder.starts_with(parent)
+                || homeless.last().is_some_and(|folder| folder.starts_with(parent))
+                || self.find_live_entry(self.hash(parent), parent)?.is_some();
+            if !is_known {
+                homeless.push(parent.to_vec());
+            }
+            if key.ends_with(b"/") {
+                last_folder = key;
+            } else {
+                last_folder = parent.to_vec();
+            }
+        }
+        let now_ns = self.context.clock.now_ns();
+        for folder in &homeless {
+            self.with_active(|active| {
+                self.mention_parents(active, &[folder, &b"x"[..]].concat(), now_ns, Parents::Make)
+            })?;
+        }
+        Ok(homeless.len() as u64)
+    }
+
     /// Runs a change of the active segment while nobody else writes.
     pub(super) fn with_active_alone<T>(
         &self,

@@ -74,6 +74,7 @@ pub(crate) use self::hold::ExpiryHold;
 pub(crate) use self::key::check as check_key;
 pub(crate) use self::maintenance::Threads;
 pub(crate) use self::open::NewTable;
+pub(crate) use self::settings::TABLE_FILE;
 pub(crate) use self::watch::{Watcher, Watchers};
 
 /// Keys are locked in this many stripes.

@@ -14,7 +14,7 @@ use crate::settings::TableSettings;
 /// In `ttl_ns`: values never expire.
 pub(super) const NEVER_NS: u64 = u64::MAX;
 /// Name of the table file in the table's folder of each root.
-pub(super) const TABLE_FILE: &str = "table.metadata";
+pub(crate) const TABLE_FILE: &str = "table.metadata";
 
 /// What a table holds. Values that have expired count until their segment is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

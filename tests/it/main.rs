@@ -5,6 +5,7 @@ mod budgets;
 mod budgets_tools;
 mod caches;
 mod cli_errors;
+mod corruption;
 mod crash;
 mod damage;
 mod expiry;

@@ -1,0 +1,236 @@
+//! One table: its settings, its files, its segments in order.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::segment::SegmentFiles;
+use super::{Facts, Session};
+use crate::disk::DiskFile;
+use crate::error::Result;
+use crate::format::location::SegmentNumber;
+use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
+use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+use crate::names::BlockCache;
+use crate::segment::files::{Listing, SEGMENTS_DIR, SegmentDirs, SegmentFile};
+use crate::settings::TableSettings;
+use crate::table::TABLE_FILE;
+
+const COMPARE_BYTES: usize = 1 << 20;
+
+impl Session {
+    pub(super) fn mend_table(&mut self, name: &str) -> Result<()> {
+        let table_dirs: Vec<PathBuf> =
+            self.roots.paths().into_iter().map(|root| root.join(name)).collect();
+        let dirs = SegmentDirs::new(self.disk.clone(), name, &table_dirs);
+        let listing = dirs.list()?;
+        let Some(file) = self.mend_settings(name, &table_dirs, &listing)? else { return Ok(()) };
+        let mut facts = Facts {
+            name: name.to_owned(),
+            file,
+            dirs,
+            table_dirs,
+            cache: Arc::new(BlockCache::default()),
+            older: Vec::new(),
+        };
+        let Some(segments) = self.inventory(&facts, &listing)? else { return Ok(()) };
+        for dir in facts.dirs.all() {
+            self.disk.create_dir_all(dir)?;
+        }
+        self.mend_keymap(&facts)?;
+        for (number, files) in segments {
+            if number.0 >= facts.file.lowest_segment {
+                self.mend_segment(&mut facts, number, &files)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings `table.metadata` to every root from the newest good copy, or makes it anew.
+    fn mend_settings(
+        &mut self,
+        name: &str,
+        table_dirs: &[PathBuf],
+        listing: &Listing,
+    ) -> Result<Option<TableFile>> {
+        let mut newest: Option<TableFile> = None;
+        let mut copies = Vec::new();
+        for dir in table_dirs {
+            let path = dir.join(TABLE_FILE);
+            let bytes = if self.disk.exists(&path)? {
+                Some(self.disk.read_small(&path, TABLE_FILE_BYTES_MAX).unwrap_or_default())
+            } else {
+                None
+            };
+            let copy = bytes.map(|bytes| TableFile::decode(&bytes));
+            if let Some(Err(crate::format::Malformed::Future { .. })) = &copy {
+                self.lost(name, &path, "a newer littfs wrote it, so the table is left as it is");
+                return Ok(None);
+            }
+            let copy = copy.map(std::result::Result::ok);
+            if let Some(Some(good)) = &copy {
+                if newest.as_ref().is_some_and(|newest| newest.id() != good.id()) {
+                    let what = "the roots disagree which table this is; move the wrong folder away";
+                    self.lost(name, &path, what);
+                    return Ok(None);
+                }
+                if newest.as_ref().is_none_or(|newest| newest.revision < good.revision) {
+                    newest = Some(good.clone());
+                }
+            }
+            copies.push((path, copy));
+        }
+        let (file, is_new) = match newest {
+            Some(newest) => (newest, false),
+            None => match self.settings_of_segments(name, listing)? {
+                Some(made) => (made, true),
+                None => return Ok(None),
+            },
+        };
+        for (path, copy) in copies {
+            if copy.as_ref().is_some_and(|copy| copy.as_ref() == Some(&file)) {
+                continue;
+            }
+            let what = if is_new {
+                "made anew from the segments, since no root has a good copy: time to live none, \
+                 grace and mode as in a new table; set what you want again"
+            } else {
+                "written again from the copy of another root"
+            };
+            if let Some(dir) = path.parent() {
+                self.disk.create_dir_all(dir)?;
+            }
+            let kept = self.write_settings(&path, &file)?;
+            self.mended_of(name, &path, kept, what);
+        }
+        Ok(Some(file))
+    }
+
+    fn write_settings(&mut self, path: &Path, file: &TableFile) -> Result<Option<PathBuf>> {
+        let content = file.encode().map_err(|malformed| malformed.in_file(path, 0))?;
+        let root = self.root_of(path);
+        self.aside.replace(&root, path, &content)
+    }
+
+    /// Settings for a table that lost them in every root. Identity and salt stand in the metadata
+    /// of every segment.
+    fn settings_of_segments(&mut self, name: &str, listing: &Listing) -> Result<Option<TableFile>> {
+        let mut found: Vec<SegmentMetadata> = Vec::new();
+        for (file, _, path) in &listing.files {
+            if matches!(file, SegmentFile::Metadata(_))
+                && let Ok(bytes) = self.disk.read_small(path, SEGMENT_METADATA_BYTES as u64)
+                && let Ok(metadata) = SegmentMetadata::decode(&bytes)
+            {
+                found.push(metadata);
+            }
+        }
+        found.sort_unstable_by_key(|metadata| metadata.segment);
+        let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
+            let path = self.roots.paths().swap_remove(0).join(name);
+            let what = "neither its table.metadata nor any N.metadata is good, so nobody knows its \
+                        salt; put one of them back from a backup, or move the folder away";
+            if listing.files.iter().any(|(file, ..)| file.segment().is_some()) {
+                self.lost(name, &path, what);
+            }
+            return Ok(None);
+        };
+        let settings = TableSettings::default();
+        let number = self.roots.take_table_number()?;
+        let mut file = TableFile::new(oldest.table_id, number, oldest.salt.0);
+        file.created_at_ns = oldest.opened_at_ns;
+        file.grace_ns = u64::try_from(settings.grace.as_nanos()).unwrap_or(u64::MAX);
+        file.shards = newest.shards;
+        file.mode = 0o755;
+        file.uid = nix::unistd::geteuid().as_raw();
+        file.gid = nix::unistd::getegid().as_raw();
+        file.mtime_ns = i64::try_from(self.now_ns).unwrap_or(i64::MAX);
+        file.lowest_segment = oldest.segment.0.max(1);
+        Ok(Some(file))
+    }
+
+    /// Sees to it that value ids up to this one are never given out again, although no name that
+    /// is left has them.
+    pub(super) fn keep_value_ids(&mut self, facts: &mut Facts, id_max: u64) -> Result<()> {
+        if facts.file.next_value_id > id_max {
+            return Ok(());
+        }
+        facts.file.next_value_id = id_max + 1;
+        facts.file.revision += 1;
+        for dir in facts.table_dirs.clone() {
+            self.write_settings(&dir.join(TABLE_FILE), &facts.file)?;
+        }
+        Ok(())
+    }
+
+    /// The files of each segment. Of equal files in two roots one is moved away; when they differ
+    /// nobody knows which one is right.
+    fn inventory(
+        &mut self,
+        facts: &Facts,
+        listing: &Listing,
+    ) -> Result<Option<BTreeMap<SegmentNumber, SegmentFiles>>> {
+        let mut segments: BTreeMap<SegmentNumber, SegmentFiles> = BTreeMap::new();
+        let mut is_clear = true;
+        for (file, _, path) in &listing.files {
+            let Some(number) = file.segment() else { continue };
+            let files = segments.entry(number).or_default();
+            let slot = match *file {
+                SegmentFile::Metadata(_) => &mut files.metadata,
+                SegmentFile::Keys(_) => &mut files.keys,
+                SegmentFile::Values(_, shard) => files.values.entry(shard).or_default(),
+                SegmentFile::Unfinished => continue,
+            };
+            let Some(first) = slot else {
+                *slot = Some(path.clone());
+                continue;
+            };
+            if self.are_equal(first, path)? {
+                let what = format!("moved away, since {} is the same", first.display());
+                let root = self.root_of(path);
+                let kept = self.aside.remove(&root, path)?;
+                self.mended(facts, path, Some(kept), what);
+            } else {
+                let what = format!(
+                    "{} has the same name and other bytes; move away the one that is not wanted, \
+                     then repair again",
+                    first.display()
+                );
+                self.lost(&facts.name, path, what);
+                is_clear = false;
+            }
+        }
+        Ok(is_clear.then_some(segments))
+    }
+
+    fn are_equal(&self, one: &Path, other: &Path) -> Result<bool> {
+        let (one, other) = (self.disk.open(one)?, self.disk.open(other)?);
+        let bytes = one.len()?;
+        if bytes != other.len()? {
+            return Ok(false);
+        }
+        let read = |file: &DiskFile, at| {
+            let mut buffer = vec![0; COMPARE_BYTES];
+            let filled = file.read_at(&mut buffer, at)?;
+            buffer.truncate(filled);
+            Ok(buffer)
+        };
+        for at in (0..bytes).step_by(COMPARE_BYTES) {
+            if read(&one, at)? != read(&other, at)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The root that a path is in.
+    pub(super) fn root_of(&self, path: &Path) -> PathBuf {
+        let found = self.roots.paths().into_iter().find(|root| path.starts_with(root));
+        found.unwrap_or_default()
+    }
+
+    /// Where a file of this name is to be made when it is missing.
+    pub(super) fn usual_path(facts: &Facts, name: &str) -> PathBuf {
+        let first = facts.table_dirs.first().cloned().unwrap_or_default();
+        first.join(SEGMENTS_DIR).join(name)
+    }
+}
