@@ -46,7 +46,12 @@ pub(super) fn examine(disk: &Disk, path: &Path, read_only: bool) -> Result<(Foun
         refuse_foreign(path, &names)?;
         return Ok((Found::Empty, None));
     }
-    let lock = lock(disk, path, read_only)?;
+    let lock = match lock(disk, path, read_only) {
+        Ok(lock) => lock,
+        // A broken drive lists its names from memory and refuses the rest.
+        Err(error @ Error::Io { .. }) => return Ok((Found::Unusable(error.to_string()), None)),
+        Err(error) => return Err(error),
+    };
     let found = match read_identity(disk, path) {
         Ok(file) => Found::Root(file),
         Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {

@@ -15,11 +15,11 @@ fn administer(program: &str, arguments: &[&str]) -> Output {
 }
 
 /// A small drive of its own, in a file.
-struct Drive(PathBuf);
+pub(crate) struct Drive(PathBuf);
 
 impl Drive {
     /// Mounts a new file system of this size on a directory.
-    fn new(mountpoint: &Path, mib: u32) -> Self {
+    pub(crate) fn new(mountpoint: &Path, mib: u32) -> Self {
         let image = mountpoint.with_extension("image");
         fs::create_dir(mountpoint).expect("mkdir");
         let (image_name, directory) =
@@ -37,6 +37,14 @@ impl Drive {
         }
         Self(mountpoint.to_path_buf())
     }
+
+    /// From now on the drive refuses everything, as a broken one does.
+    pub(crate) fn break_down(&self) {
+        let script = "import fcntl, os, struct, sys; \
+            fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+        let output = administer("python3", &["-c", script, self.0.to_str().expect("text")]);
+        assert!(output.status.success(), "EXT4_IOC_SHUTDOWN: {output:?}");
+    }
 }
 
 impl Drop for Drive {
@@ -47,7 +55,7 @@ impl Drop for Drive {
 
 /// Copies files of this length until one is refused; returns how many were taken. None may be
 /// refused for anything but space.
-fn fill(home: &Mounted, bytes: usize, files_max: usize) -> usize {
+pub(crate) fn fill(home: &Mounted, bytes: usize, files_max: usize) -> usize {
     home.sh(&format!("head -c {bytes} /dev/urandom > source"));
     let script = format!(
         "for i in $(seq {files_max}); do cp source m/t/{bytes}-$i || exit 1; echo $i; done"

@@ -8,6 +8,7 @@ mod cli_errors;
 mod corruption;
 mod crash;
 mod damage;
+mod drives;
 mod expiry;
 mod fstab;
 mod install;
