@@ -12,12 +12,25 @@ use crate::format::root_file::{ROOT_FILE_BYTES_MAX, ROOT_FILE_NAME, RootFile};
 
 /// Holds a root for this process until dropped.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for the lock that goes with the open file")]
 pub(super) enum Lock {
     /// flock(2) on `littfs.lock`.
     File(DiskFile),
     /// flock(2) on the directory itself, where no file can be made.
     Directory(File),
+}
+
+impl Drop for Lock {
+    /// Gives the root back now. Closing the file would do so only when nobody else has it: a child
+    /// that another thread forks has it until it executes its program.
+    fn drop(&mut self) {
+        let unlocked = match self {
+            Self::File(file) => file.as_file().unlock(),
+            Self::Directory(directory) => directory.unlock(),
+        };
+        if let Err(error) = unlocked {
+            log::debug!("a root stays locked until its files are closed: {error}");
+        }
+    }
 }
 
 fn root_error(root: &Path, reason: impl Into<String>) -> Error {

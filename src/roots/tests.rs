@@ -246,3 +246,17 @@ fn space_counts_a_drive_once_and_keeps_the_reserve() {
     let error = roots.place(1, 0, 1).expect_err("full");
     assert!(error.is_no_space() && error.to_string().contains("are kept free"), "{error}");
 }
+
+#[test]
+fn a_root_is_given_back_although_a_child_still_has_its_files() {
+    let place = Place::new();
+    let roots = place.open(&["a"], CREATE).expect("created");
+    let lock = roots.locks.lock().pop().expect("a lock");
+    let examine::Lock::File(file) = &lock else { panic!("{lock:?}") };
+    // As a child has it between fork and exec: the same open file.
+    let inherited = file.as_file().try_clone().expect("the same open file");
+    assert!(place.refusal(&["a"], PLAIN).contains("in use"));
+    drop(lock);
+    drop(place.open(&["a"], PLAIN).expect("free, although the file is open"));
+    drop((inherited, roots));
+}
