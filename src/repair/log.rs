@@ -130,7 +130,9 @@ impl Session {
     ) -> Result<()> {
         let dropped = self.not_whole(facts, patient, said)?;
         let unnamed = self.unnamed_in_log(facts, patient, said)?;
-        self.keep_value_ids(facts, said.id_max)?;
+        if !dropped.is_empty() {
+            self.keep_value_ids(facts, said.id_max)?;
+        }
         self.sync_shards(patient)?;
         let mut log = NewLog::create(&self.disk, path, header)?;
         let mut recovered = Some(&unnamed);
@@ -157,7 +159,7 @@ impl Session {
         let kept = self.aside.install(&root, path)?;
         let what = format!(
             "rebuilt: {kept_records} good records of it, {} names from the records in the shards; \
-             names that were removed or renamed where it is damaged may be back",
+             names that were removed or renamed where it is damaged may be as before",
             unnamed.len()
         );
         self.mended(facts, path, kept, what);

@@ -74,7 +74,7 @@ impl Session {
         let kept = self.aside.install(&root, &path)?;
         let what = format!(
             "rebuilt: {known} names from what was left of it, {recovered} from the records in the \
-             shards; names that were removed or renamed in this segment may be back"
+             shards; names that this segment removed, renamed or stored again may be as before"
         );
         if let Some(summary) = patient.metadata.and_then(|metadata| metadata.sealed) {
             let (had, has) = (summary.files + summary.folders, counted.files + counted.folders);
@@ -188,7 +188,9 @@ impl Session {
         if old.is_some_and(|old| agrees(&old, counted)) {
             return Ok(());
         }
-        self.keep_value_ids(facts, old.map_or(counted.id_max.0, |old| old.value_id_max))?;
+        if let Some(old) = old.filter(|old| old.value_id_max > counted.id_max.0) {
+            self.keep_value_ids(facts, old.value_id_max)?;
+        }
         let superseded_keys = count_superseded(run)?;
         let summary = summary_of(counted, old, superseded_keys, self.now_ns);
         let bare = Self::bare_metadata(facts, patient, summary.first_written_at_ns);

@@ -91,3 +91,94 @@ fn a_folder_of_segments_without_settings_is_a_table_that_cannot_be_opened() {
     home.refuses("mkdir m/t", "Input/output error");
     assert!(!names_in(&home.roots()[0].join("t")).contains(&"table.metadata".to_owned()));
 }
+
+#[test]
+fn check_repairs_what_stands_twice_and_says_what_it_did() {
+    let home = Mounted::with(2, "segment_keys_max = 40\n");
+    home.sh("mkdir m/t/d; for i in $(seq 100); do echo $i > m/t/d/$i; done; ls m/t/d | wc -l");
+    home.littfs("check", &["--repair"]).is_refused(&["in use by another littfs"]);
+    home.umount();
+    let good = home.littfs("check", &["--repair"]);
+    assert_eq!((good.code, good.stdout.len()), (0, 0), "{good:?}");
+    assert!(
+        good.stderr.contains("0 files mended\n") && good.stderr.contains("all good"),
+        "{good:?}"
+    );
+    let flip = "python3 -c 'import sys; p = sys.argv[1]; b = bytearray(open(p, \"rb\").read()); \
+        b[len(b) // 2] ^= 16; open(p, \"wb\").write(b)'";
+    home.sh(&format!(
+        "for f in r1/littfs.root r0/t/table.metadata r*/t/segments/1.keys; do {flip} $f; done"
+    ));
+    home.sh("rm r*/t/segments/2.keys r*/t/segments/1.metadata; cp r0/t/keymap/data/*.map r0/t/keymap/data/99.map");
+    let before = home
+        .sh("md5sum r1/littfs.root r0/t/table.metadata r*/t/segments/1.keys | cut -c-32 | sort");
+    let refused = home.try_mount(&[]);
+    refused.is_refused(&["r1/littfs.root is damaged at byte", "`littfs check --repair`"]);
+    let run = home.littfs("check", &["--repair"]);
+    let out = String::from_utf8(run.stdout).expect("text");
+    assert_eq!(run.code, 0, "{out}{}", run.stderr);
+    for part in [
+        "r1/littfs.root: written again",
+        "table.metadata: written again",
+        "1.keys: rebuilt",
+        "2.keys: rebuilt",
+        "1.metadata: written again",
+    ] {
+        assert!(out.contains("mended: ") && out.contains(part), "no {part} in {out}");
+    }
+    assert!(run.stderr.contains("may be deleted"), "{}", run.stderr);
+    // What was there is kept, and nothing of it is needed.
+    let kept = home.sh("find r0/.replaced-1 r1/.replaced-1 -name littfs.root -o -name table.metadata -o -name 1.keys | xargs md5sum | cut -c-32 | sort");
+    assert_eq!(kept, before);
+    home.sh("rm -r r0/.replaced-1 r1/.replaced-1");
+    home.mount();
+    assert_eq!(home.sh("ls m/t/d | wc -l; cat m/t/d/* | sort -n | tail -1"), "100\n100\n");
+    home.sh("echo new > m/t/d/new");
+    home.umount();
+    assert_eq!(home.littfs("check", &[]).stdout, b"");
+}
+
+#[test]
+fn what_cannot_be_repaired_is_named() {
+    let home = Mounted::with(2, "segment_keys_max = 30\n");
+    // Each stored once: a shell closes a duplicate before it writes, which stores an empty file.
+    home.sh("mkdir source; for i in $(seq 100); do echo $i > source/$i; done; cp source/* m/t");
+    home.umount();
+    home.sh("rm r*/t/segments/1-3.values; rm r*/t/segments/2*.values r*/t/segments/2.keys");
+    let run = home.littfs("check", &["--repair", "--json"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let json: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    let lost = json["repair"]["lost"].to_string();
+    assert!(lost.contains("1-3.values") && lost.contains("2-0.values"), "{lost}");
+    assert!(lost.contains("names of the segment"), "{lost}");
+    assert!(json["damage"].as_u64().is_some_and(|count| count > 0), "{json}");
+    home.mount();
+    let listed = home.sh("ls m/t");
+    let read = home.shell("cat m/t/* | wc -l");
+    let errors = String::from_utf8_lossy(&read.stderr).into_owned();
+    let bad = errors.lines().filter(|line| line.ends_with("Input/output error")).count();
+    let good: usize = String::from_utf8_lossy(&read.stdout).trim().parse().expect("number");
+    assert_eq!(good + bad, listed.lines().count(), "{errors}");
+    assert!(good > 50 && bad > 0 && bad < 15, "{good} good, {bad} bad");
+}
+
+#[test]
+fn one_root_alone_is_repaired_too() {
+    let home = Mounted::new();
+    home.sh("for i in $(seq 20); do echo $i > m/t/$i; done; setfattr -n user.littfs.ttl -v 7d m/t");
+    home.umount();
+    home.sh("echo nonsense > r0/littfs.root; rm r0/t/table.metadata; cp -a r0 spare");
+    let run = home.littfs("check", &["--repair"]);
+    let out = String::from_utf8(run.stdout).expect("text");
+    assert_eq!(run.code, 0, "{out}{}", run.stderr);
+    assert!(out.contains("littfs.root: made anew, with a new identity"), "{out}");
+    assert!(out.contains("table.metadata: made anew from the segments"), "{out}");
+    home.mount();
+    assert_eq!(
+        home.sh("cat m/t/* | wc -l; getfattr --only-values -n user.littfs.ttl m/t"),
+        "20\nnone"
+    );
+    home.sh("mkdir m/u; echo x > m/u/x");
+    home.umount();
+    assert_eq!(home.littfs("check", &[]).code, 0);
+}
