@@ -182,3 +182,20 @@ fn one_root_alone_is_repaired_too() {
     home.umount();
     assert_eq!(home.littfs("check", &[]).code, 0);
 }
+
+#[test]
+fn a_name_whose_record_is_another_is_damaged_and_not_absent() {
+    let home = Mounted::with(1, "segment_keys_max = 30\n");
+    // Of one length, so that records stand at the same places.
+    home.sh("mkdir source; for i in $(seq 100 199); do echo $i > source/$i; done; cp source/* m/t");
+    home.umount();
+    home.sh("cd r0/t/segments; mv 1-0.values x; mv 2-0.values 1-0.values; mv x 2-0.values");
+    home.mount();
+    let read = home.shell("for i in $(seq 100 199); do cat m/t/$i; done | sort | uniq -d");
+    let errors = String::from_utf8_lossy(&read.stderr).into_owned();
+    assert!(errors.lines().count() > 1, "{errors}");
+    assert!(errors.lines().all(|line| line.ends_with("Input/output error")), "{errors}");
+    assert_eq!(read.stdout, b"", "no value stands for two names");
+    let taken = errors.split('/').nth(2).and_then(|rest| rest.split(':').next()).expect("a name");
+    home.refuses(&format!("echo other > m/t/{taken}"), "Input/output error");
+}
