@@ -124,7 +124,7 @@ fn of_others(
 /// No root knows anything: a new identity, unless something says that roots are missing.
 fn anew(bad: &[&Root], next_table: u32) -> Result<Vec<Write>> {
     for root in bad {
-        let listed = root.remains.matches("[[roots]]").count();
+        let listed = root.remains.lines().filter(|line| line.trim() == "[[roots]]").count();
         if listed > bad.len() {
             let reason = format!(
                 "its littfs.root is damaged and lists {listed} roots; give all of them, since any \

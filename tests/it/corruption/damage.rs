@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::fixture::Fixture;
 
+/// Pairs of cases in each round.
+const PAIRS: usize = 150;
+
 /// A xorshift generator: the cases of a seed are the same everywhere.
 pub(crate) struct Random(pub(crate) u64);
 
@@ -102,6 +105,20 @@ pub(crate) fn cases(fixture: &Fixture, random: &mut Random) -> Vec<Case> {
     }
     cases.retain(|case| case.is_change(fixture));
     cases
+}
+
+/// Cases of which two come together, of different files.
+pub(crate) fn pairs(cases: &[Case], random: &mut Random) -> Vec<Vec<Case>> {
+    let mut pairs = Vec::new();
+    while pairs.len() < PAIRS {
+        let (one, other) = (random.below(cases.len()), random.below(cases.len()));
+        let (one, other) = (&cases[one], &cases[other]);
+        let is_swap = [one, other].iter().any(|case| matches!(case.damage, Damage::Swap(_)));
+        if one.path != other.path && !is_swap {
+            pairs.push(vec![one.clone(), other.clone()]);
+        }
+    }
+    pairs
 }
 
 fn sort_of(path: &Path, content: &[u8]) -> Sort {

@@ -40,8 +40,10 @@ pub(crate) fn campaign(seed: u64, rounds: u64) -> Counts {
     let mut counts = Counts::default();
     let mut failed = Vec::new();
     for _ in 0..rounds {
-        for case in damage::cases(&fixture, &mut random) {
-            let run = AssertUnwindSafe(|| run(&fixture, &case, &mut counts));
+        let cases = damage::cases(&fixture, &mut random);
+        let pairs = damage::pairs(&cases, &mut random);
+        for case in cases.into_iter().map(|case| vec![case]).chain(pairs) {
+            let run = AssertUnwindSafe(|| run(&fixture, &Blow(&case), &mut counts));
             // What went wrong was printed; the other cases are tried all the same.
             if catch_unwind(run).is_err() {
                 failed.push(format!("{case:?}"));
@@ -53,7 +55,31 @@ pub(crate) fn campaign(seed: u64, rounds: u64) -> Counts {
     counts
 }
 
-fn run(fixture: &Fixture, case: &Case, counts: &mut Counts) {
+/// What is damaged at once.
+struct Blow<'c>(&'c [Case]);
+
+impl Blow<'_> {
+    fn apply(&self, fixture: &Fixture, folder: &Path) {
+        self.0.iter().for_each(|case| case.apply(fixture, folder));
+    }
+
+    /// Whether it may keep the whole database from opening.
+    fn is_of_root(&self) -> bool {
+        self.0.iter().any(Case::is_of_root)
+    }
+
+    /// Whether a table may suffer.
+    fn hits(&self, table: &str) -> bool {
+        self.0.iter().any(|case| case.hits(table))
+    }
+
+    /// What a repair must give back. Of two files each may be what the other was to be rebuilt from.
+    fn spared(&self) -> Spared {
+        if let [case] = self.0 { case.spared() } else { Spared::Nothing }
+    }
+}
+
+fn run(fixture: &Fixture, case: &Blow<'_>, counts: &mut Counts) {
     counts.cases += 1;
     let copy = fixture.copy();
     case.apply(fixture, copy.path());
@@ -120,7 +146,7 @@ impl Read {
     }
 
     /// Nothing surprises a reader that a check does not name.
-    fn explained_by(&self, found: &Report, done: Option<&Repair>, case: &Case) {
+    fn explained_by(&self, found: &Report, done: Option<&Repair>, case: &Blow<'_>) {
         if case.is_of_root() {
             return;
         }
@@ -132,7 +158,7 @@ impl Read {
     }
 
     /// After a repair only what was hit itself is lost.
-    fn mended_but_for(&self, case: &Case, done: &Repair, after: &Report) {
+    fn mended_but_for(&self, case: &Blow<'_>, done: &Repair, after: &Report) {
         let lost = self.refused.len() + self.absent.len();
         let allowed = match case.spared() {
             Spared::AllValues => 0,
@@ -144,7 +170,7 @@ impl Read {
     }
 }
 
-fn read_all(fixture: &Fixture, db: &Db, case: &Case) -> Read {
+fn read_all(fixture: &Fixture, db: &Db, case: &Blow<'_>) -> Read {
     let mut read = Read::default();
     for (name, model) in &fixture.models {
         let is_hit = case.hits(name);
