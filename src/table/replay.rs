@@ -49,7 +49,9 @@ pub(super) fn plan(keys: &DiskFile, is_whole: impl Fn(&Entry) -> bool) -> Result
         match record {
             LogRecord::Mention(_, mention) => note(mention, end, &mut uncertain),
             LogRecord::Batch(mentions) => {
-                mentions.into_iter().for_each(|(_, mention)| note(mention, end, &mut uncertain));
+                for (_, mention) in mentions {
+                    note(mention, end, &mut uncertain);
+                }
             }
             LogRecord::Synced(bytes) => uncertain.retain(|(end, _)| *end > bytes),
         }
