@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use super::records::{Extents, unnamed};
 use super::{Facts, Session, names};
 use crate::error::{Error, Result};
+use crate::format::entry::Mention;
 use crate::format::key_hash::Salt;
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC};
 use crate::format::run_header::is_run;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::segment::files::{metadata_name, values_name};
+use crate::segment::key_log;
 
 /// The files of one segment.
 #[derive(Debug, Default)]
@@ -64,7 +66,10 @@ impl Session {
         let metadata = metadata.and_then(Result::ok);
         let shards = match metadata {
             Some(metadata) => metadata.shards,
-            None => self.guess_shards(facts, number, files)?,
+            None => match self.shards_of_keys(facts, number, files)? {
+                Some(shards) => shards,
+                None => self.guess_shards(facts, number, files)?,
+            },
         };
         let patient = Patient { number, files, metadata, shards };
         let is_sealed = metadata.is_some_and(|metadata| metadata.sealed.is_some());
@@ -125,7 +130,34 @@ impl Session {
         }
     }
 
-    /// How many shards are packed ones when no metadata says it: those from 0 on that are empty or
+    /// How many shards are packed ones by the key file: a log says so, a run names records in them.
+    fn shards_of_keys(
+        &self,
+        facts: &Facts,
+        number: SegmentNumber,
+        files: &SegmentFiles,
+    ) -> Result<Option<u8>> {
+        let Some(path) = &files.keys else { return Ok(None) };
+        let file = self.disk.open(path)?;
+        if let Ok(header) = key_log::read_header(&file) {
+            let is_own = key_log::check_header(&header, facts.file.id(), number, &file).is_ok();
+            return Ok(is_own.then_some(header.shards));
+        }
+        let is_own = names::footer(&file)
+            .is_some_and(|footer| footer.table == facts.file.id() && footer.segment == number);
+        if !is_own {
+            return Ok(None);
+        }
+        let mentions = names::of_run(&file, number)?;
+        let named = mentions.values().filter_map(|mention| match mention {
+            Mention::Put(entry) => Some(entry.location.shard),
+            Mention::Removed { .. } => None,
+        });
+        let named = named.max().map_or(0, |shard| shard.saturating_add(1));
+        Ok(Some(named.max(self.guess_shards(facts, number, files)?)))
+    }
+
+    /// How many shards are packed ones when nothing says it: those from 0 on that are empty or
     /// hold records and that no record names as the file of its value. One too many does no harm.
     fn guess_shards(
         &self,

@@ -109,10 +109,14 @@ fn run(fixture: &Fixture, case: &Blow<'_>, counts: &mut Counts) {
     assert_kept(&done);
     let after = check(&options, None, &mut |_| {}).expect("check");
     let db = Db::open(options.clone()).expect("open after a repair");
-    assert_eq!(db.unavailable_tables(), [], "{done:?}");
+    // A flipped version looks like that of a later littfs, whose files are left alone.
+    let is_later = done.lost.iter().any(|step| step.what.contains("newer littfs"));
+    assert!(is_later || db.unavailable_tables().is_empty(), "{done:?}");
     let read = read_all(fixture, &db, case);
     read.explained_by(&after, Some(&done), case);
-    read.mended_but_for(case, &done, &after);
+    if !is_later {
+        read.mended_but_for(case, &done, &after);
+    }
     db.close().expect("close");
     let again = repair(&options, None).expect("repair again");
     assert!(again.mended.is_empty(), "mended twice: {again:?} after {done:?}");
