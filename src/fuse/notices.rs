@@ -76,7 +76,9 @@ impl Kernel for Notices {
     }
 
     fn forget_name(&self, parent: u64, name: &[u8]) {
-        self.hand_over(vec![KnownName { parent, name: name.to_vec(), ino: 0 }]);
+        // It is rare, and to take back one name the kernel waits for the lock of its folder: a
+        // daemon that is killed while it waits there would never end, nor the mount.
+        self.forget_all(&|| vec![KnownName { parent, name: name.to_vec(), ino: 0 }]);
     }
 
     fn forget_stat(&self, ino: u64) {
@@ -88,8 +90,8 @@ impl Kernel for Notices {
     }
 }
 
-/// Takes names back one by one. On a thread of its own: the kernel locks the folder for it, and
-/// whoever holds that lock may be waiting for an answer of this mount.
+/// Takes names back one by one, for kernels without epochs. On a thread of its own: the kernel locks
+/// the folder for it, and whoever holds that lock may be waiting for an answer of this mount.
 fn forget_names(notifier: &Notifier, names: &Receiver<Vec<KnownName>>) {
     for name in names.iter().flatten() {
         let told = notifier.inval_entry(INodeNo(name.parent), OsStr::from_bytes(&name.name));

@@ -3,13 +3,12 @@
 //! Appends are serialised, the write included: a record must never stand behind a hole, since the
 //! first bad record ends the log when it is read back.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::disk::{Disk, DiskFile, temporary_path};
+use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::{
@@ -158,34 +157,6 @@ pub(crate) fn cut(file: &DiskFile, replayed: Replayed) -> Result<()> {
     file.sync_data()
 }
 
-/// Replaces a log by these parts of it, whole or not at all, and returns the new file.
-pub(crate) fn rewrite(disk: &Disk, file: &DiskFile, parts: &[Range<u64>]) -> Result<DiskFile> {
-    let path = file.path().to_path_buf();
-    let temporary = temporary_path(&path);
-    if disk.exists(&temporary)? {
-        disk.unlink(&temporary)?;
-    }
-    let rewritten = disk.create_new(&temporary)?;
-    let mut buffer = vec![0; REPLAY_CHUNK_BYTES];
-    let mut end = 0;
-    for part in parts {
-        let mut at = part.start;
-        while at < part.end {
-            let left = usize::try_from(part.end - at).unwrap_or(usize::MAX);
-            let chunk = &mut buffer[..left.min(REPLAY_CHUNK_BYTES)];
-            file.read_exact_at(chunk, at)?;
-            rewritten.write_all_at(chunk, end)?;
-            at += chunk.len() as u64;
-            end += chunk.len() as u64;
-        }
-    }
-    rewritten.sync_all()?;
-    drop(rewritten);
-    disk.rename(&temporary, &path)?;
-    disk.sync_parent(&path)?;
-    disk.open_writable(&path)
-}
-
 /// Checks that a log belongs where it was found.
 pub(crate) fn check_header(
     header: &LogHeader,
@@ -203,6 +174,7 @@ pub(crate) fn check_header(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::Disk;
     use crate::format::entry::Mention;
 
     fn log_with(keys: usize, key_bytes: usize) -> (tempfile::TempDir, KeyLog) {

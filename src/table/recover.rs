@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use super::Table;
 use super::active::{ActiveSegment, Change};
-use super::replay;
+use super::replay::{self, Trust};
 use super::sealed::SealedSegment;
 use super::view::View;
 use crate::disk::temporary_path;
@@ -49,6 +49,7 @@ impl Table {
         let mut view = View::default();
         let mut sealed = BTreeMap::new();
         let mut unsealed = Vec::new();
+        let mut trust = Trust::Whole;
         for (number, segment) in found {
             match self.sealed_summary(number, &segment)? {
                 Some(summary) => {
@@ -56,7 +57,7 @@ impl Table {
                     self.has_folders.fetch_or(summary.folders > 0, Ordering::AcqRel);
                     sealed.insert(number, Arc::new(SealedSegment::new(number, summary)));
                 }
-                None => unsealed.push(self.take_up(segment, &listing)?),
+                None => unsealed.push(self.take_up(segment, &listing, &mut trust)?),
             }
             self.next_segment.fetch_max(number.0 + 1, Ordering::AcqRel);
         }
@@ -202,8 +203,14 @@ impl Table {
         Ok(Some(summary))
     }
 
-    /// Takes an unsealed segment up again from its key log.
-    fn take_up(&self, found: FoundSegment, listing: &Listing) -> Result<Arc<ActiveSegment>> {
+    /// Takes an unsealed segment up again from its key log. When something of it is lost, nothing
+    /// that came later is trusted.
+    fn take_up(
+        &self,
+        found: FoundSegment,
+        listing: &Listing,
+        trust: &mut Trust,
+    ) -> Result<Arc<ActiveSegment>> {
         let metadata = found.metadata;
         let number = metadata.segment;
         let open = |name: String| {
@@ -213,7 +220,7 @@ impl Table {
                 self.dirs.open_writable(&name)
             }
         };
-        let mut keys = Arc::new(open(keys_name(number))?);
+        let keys = Arc::new(open(keys_name(number))?);
         key_log::check_header(&key_log::read_header(&keys)?, self.id, number, &keys)?;
         let mut shards = Vec::with_capacity(usize::from(metadata.shards));
         let mut shard_roots = Vec::with_capacity(usize::from(metadata.shards));
@@ -231,16 +238,16 @@ impl Table {
             shard_roots.push(root.map_or(0, |(_, root, _)| *root));
             shards.push(opened);
         }
-        let mut plan = replay::plan(&keys, |entry| self.is_whole(entry, &shards))?;
+        let plan = replay::plan(&keys, *trust, |entry| self.is_whole(entry, &shards))?;
+        if plan.replayed.cut_bytes > 0 {
+            *trust = Trust::Synced;
+        }
         self.next_value_id.fetch_max(plan.id_max + 1, Ordering::AcqRel);
         if !self.context.read_only {
             key_log::cut(&keys, plan.replayed)?;
             let leftover = temporary_path(keys.path());
             if self.context.disk.exists(&leftover)? {
                 self.context.disk.unlink(&leftover)?;
-            }
-            if plan.dropped > 0 {
-                keys = Arc::new(replay::strike_out(&self.context.disk, &keys, &mut plan)?);
             }
         }
         let keys_path = keys.path().to_path_buf();
@@ -257,7 +264,10 @@ impl Table {
         if !self.context.read_only {
             // Whoever wrote them was killed before they were synced.
             for shard in &plan.unsynced_dedicated {
-                segment.note_dedicated(Arc::new(self.dirs.open(&values_name(number, *shard))?));
+                match self.dirs.open(&values_name(number, *shard)) {
+                    Ok(file) => segment.note_dedicated(Arc::new(file)),
+                    Err(error) => log::warn!("table {}: it is not synced: {error}", self.name),
+                }
             }
         }
         let dedicated = listing.files.iter().filter_map(|(file, ..)| match file {
@@ -267,7 +277,7 @@ impl Table {
         segment.next_dedicated.fetch_max(dedicated.max().unwrap_or(0), Ordering::AcqRel);
         if plan.dropped > 0 {
             log::warn!(
-                "table {}: {} values of segment {number} were not whole and are gone",
+                "table {}: a power cut took {} values of segment {number}, the last ones stored",
                 self.name,
                 plan.dropped
             );

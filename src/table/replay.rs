@@ -1,16 +1,16 @@
 //! Reading the key log of an unsealed segment, in two passes.
 //!
-//! The first finds where the good part ends, up to where values are known to be durable, and which
-//! of the later values are not whole. The second applies what counts.
+//! The first finds where the log ends: at its first bad record, or earlier, at the first record
+//! whose value a power cut did not leave whole. The second applies what counts.
 //!
-//! Records of values that are not whole must not stay in a log that is written on: the next synced
-//! mark would vouch for them, and by then another value can be where theirs was to be.
+//! Nothing behind such a record counts, whole or not. A rename that is missing while what came
+//! later is there would have lost a file under both of its names; and a record that stayed in the
+//! log would be vouched for by the next synced mark, when another value is where its own was to be.
 
-use std::collections::{BTreeSet, HashSet};
-use std::ops::Range;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Mention};
 use crate::format::log_record::{LOG_HEADER_BYTES, LogRecord};
@@ -24,9 +24,7 @@ const RECORD_START_BYTES: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) replayed: Replayed,
-    /// Ends of the records that do not count, since a value of theirs is not whole.
-    skipped: HashSet<u64>,
-    /// How many values those are.
+    /// How many values stand behind the end, though their records are good.
     pub(super) dropped: usize,
     /// The highest value id that the log mentions, those of dropped values included.
     pub(super) id_max: u64,
@@ -34,60 +32,108 @@ pub(super) struct Plan {
     pub(super) unsynced_dedicated: BTreeSet<u32>,
 }
 
-/// Reads the log once and judges it. `is_whole` is asked about values that no synced mark covers.
-pub(super) fn plan(keys: &DiskFile, is_whole: impl Fn(&Entry) -> bool) -> Result<Plan> {
-    // Entries behind the last synced mark, each with the end of its record.
-    let mut uncertain: Vec<(u64, Entry)> = Vec::new();
-    let mut id_max = 0;
-    let mut note = |mention: Mention, end: u64, uncertain: &mut Vec<(u64, Entry)>| {
-        if let Mention::Put(entry) = mention {
-            id_max = id_max.max(entry.id.0);
-            uncertain.push((end, entry));
-        }
-    };
-    let replayed = key_log::replay(keys, |record, end| {
-        match record {
-            LogRecord::Mention(_, mention) => note(mention, end, &mut uncertain),
-            LogRecord::Batch(mentions) => {
-                for (_, mention) in mentions {
-                    note(mention, end, &mut uncertain);
-                }
-            }
-            LogRecord::Synced(bytes) => uncertain.retain(|(end, _)| *end > bytes),
-        }
-        Ok(())
-    })?;
-    let mut plan = Plan { replayed, id_max, ..Plan::default() };
-    for (end, entry) in &uncertain {
-        if !is_whole(entry) {
-            plan.skipped.insert(*end);
-            plan.dropped += 1;
-        } else if entry.dedicated != 0 {
-            plan.unsynced_dedicated.insert(entry.dedicated);
-        }
-    }
-    Ok(plan)
+/// How much of a log may count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// All of it, as far as its values are whole.
+    Whole,
+    /// What is known to be durable: something older was lost, so what came after it goes too.
+    Synced,
 }
 
-/// Replaces the log by one without the records that do not count, and returns that.
-pub(super) fn strike_out(disk: &Disk, keys: &DiskFile, plan: &mut Plan) -> Result<DiskFile> {
-    let mut kept: Vec<Range<u64>> = Vec::new();
-    let mut start = 0;
-    let mut before = LOG_HEADER_BYTES as u64;
-    key_log::replay(keys, |_, end| {
-        if plan.skipped.contains(&end) {
-            kept.push(start..before);
-            start = end;
+/// A value behind the last synced mark.
+struct Uncertain {
+    entry: Entry,
+    /// Where its record begins and ends.
+    start: u64,
+    end: u64,
+    /// The end of the record that takes its name away again, if any: as long as that counts, nobody
+    /// asks for the value, and its bytes may be gone for a good reason.
+    outdated_by: u64,
+}
+
+/// The values behind the last synced mark, in the order of the log.
+#[derive(Default)]
+struct Suspects {
+    values: Vec<Uncertain>,
+    /// The last of each key.
+    latest: HashMap<Box<[u8]>, usize>,
+}
+
+impl Suspects {
+    fn note(&mut self, key: &[u8], mention: Mention, start: u64, end: u64) {
+        if let Some(earlier) = self.latest.remove(key) {
+            self.values[earlier].outdated_by = end;
         }
-        before = end;
+        if let Mention::Put(entry) = mention {
+            self.latest.insert(key.into(), self.values.len());
+            self.values.push(Uncertain { entry, start, end, outdated_by: u64::MAX });
+        }
+    }
+
+    /// Everything in the first `bytes` of the log is durable.
+    fn acquit(&mut self, bytes: u64) {
+        let certain = self.values.partition_point(|value| value.end <= bytes);
+        self.values.drain(..certain);
+        self.latest.retain(|_, index| {
+            let stays = *index >= certain;
+            *index = index.saturating_sub(certain);
+            stays
+        });
+    }
+
+    /// Where the log has to end so that every value that counts then is whole.
+    fn end(&self, end: u64, is_whole: impl Fn(&Entry) -> bool) -> u64 {
+        self.values.iter().rev().fold(end, |end, value| {
+            let counts = value.end <= end && end < value.outdated_by;
+            if counts && !is_whole(&value.entry) { value.start } else { end }
+        })
+    }
+}
+
+/// Reads the log once and judges it. `is_whole` is asked about values that no synced mark covers.
+pub(super) fn plan(
+    keys: &DiskFile,
+    trust: Trust,
+    is_whole: impl Fn(&Entry) -> bool,
+) -> Result<Plan> {
+    let mut suspects = Suspects::default();
+    let mut id_max = 0;
+    let mut synced_bytes = LOG_HEADER_BYTES as u64;
+    let mut start = synced_bytes;
+    let mut note = |suspects: &mut Suspects, key: &[u8], mention: Mention, start, end| {
+        if let Mention::Put(entry) = &mention {
+            id_max = id_max.max(entry.id.0);
+        }
+        suspects.note(key, mention, start, end);
+    };
+    let mut replayed = key_log::replay(keys, |record, end| {
+        match record {
+            LogRecord::Mention(key, mention) => note(&mut suspects, key, mention, start, end),
+            LogRecord::Batch(mentions) => {
+                for (key, mention) in mentions {
+                    note(&mut suspects, key, mention, start, end);
+                }
+            }
+            LogRecord::Synced(bytes) => {
+                suspects.acquit(bytes);
+                synced_bytes = synced_bytes.max(bytes.min(end));
+            }
+        }
+        start = end;
         Ok(())
     })?;
-    kept.push(start..plan.replayed.bytes);
-    // Synced marks tell of what stands before everything that goes, so they stay true.
-    let file = key_log::rewrite(disk, keys, &kept)?;
-    plan.replayed = Replayed { bytes: file.len()?, cut_bytes: 0 };
-    plan.skipped.clear();
-    Ok(file)
+    let end = match trust {
+        Trust::Whole => suspects.end(replayed.bytes, is_whole),
+        Trust::Synced => synced_bytes,
+    };
+    replayed.cut_bytes += replayed.bytes - end;
+    replayed.bytes = end;
+    let counts = |value: &&Uncertain| value.end <= end;
+    let dropped = suspects.values.iter().filter(|value| !counts(value)).count();
+    let live = suspects.values.iter().filter(counts).filter(|value| end < value.outdated_by);
+    let dedicated = live.map(|value| value.entry.dedicated).filter(|shard| *shard != 0);
+    Ok(Plan { replayed, dropped, id_max, unsynced_dedicated: dedicated.collect() })
 }
 
 /// Reads the log again and hands on what counts: key, mention, and whether it is of a batch.
@@ -97,7 +143,7 @@ pub(super) fn apply(
     mut show: impl FnMut(&[u8], Mention, bool),
 ) -> Result<()> {
     key_log::replay(keys, |record, end| {
-        if end > plan.replayed.bytes || plan.skipped.contains(&end) {
+        if end > plan.replayed.bytes {
             return Ok(());
         }
         match record {

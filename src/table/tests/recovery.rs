@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::{Disk, Faults};
+use crate::format::entry::Entry;
 
 #[test]
 fn a_kill_loses_nothing_that_was_put() {
@@ -53,8 +54,9 @@ fn a_value_that_was_not_whole_once_never_comes_back() {
         let db = fixture.open();
         let table = db.table("table").unwrap();
         assert_eq!(table.get(b"lost").unwrap(), None, "round {round}");
-        assert_eq!(table.get(b"renamed").unwrap().unwrap(), b"old");
-        assert_eq!(table.get(b"durable").unwrap(), None);
+        // What came later than the lost one is gone, too.
+        assert_eq!(table.get(b"durable").unwrap().unwrap(), b"old");
+        assert_eq!(table.get(b"renamed").unwrap(), None);
         // Where the lost one was to be, and with a mark behind it that vouches for all before.
         table.put(format!("later{round}").as_bytes(), &[round; 500]).unwrap();
         let later = table.entry(format!("later{round}").as_bytes()).unwrap().unwrap();
@@ -113,6 +115,70 @@ fn a_writer_that_waits_for_the_sealer_is_told_when_the_table_is_poisoned() {
     drop(upkeep);
     drop(table);
     db.kill();
+}
+
+/// Cuts a shard off where a value begins, as a power cut does before it was synced.
+fn lose(fixture: &Fixture, lost: &Entry) {
+    let wanted = format!("{}-{}.values", lost.location.segment, lost.location.shard);
+    let shard = fixture.segment_files().into_iter().find(|path| path.ends_with(&wanted)).unwrap();
+    let shard = std::fs::File::options().write(true).open(shard).unwrap();
+    shard.set_len(lost.location.offset).unwrap();
+}
+
+#[test]
+fn what_came_after_a_lost_value_is_lost_in_later_segments_too_unless_it_was_flushed() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new(1);
+        let (db, table) = fixture.create();
+        table.put(b"old name", b"durable").unwrap();
+        table.flush().unwrap();
+        // Nothing is sealed meanwhile.
+        let upkeep = table.upkeep_io.lock();
+        let lost = table.put_with(b"lost", &[7; 500], table.default_attributes(Kind::File));
+        let active = table.view.load().active.clone().unwrap();
+        table.rotate(&active);
+        table.rename(b"old name", b"new name", false).unwrap();
+        table.put(b"old name", b"later").unwrap();
+        if flushed {
+            table.flush().unwrap();
+        } else {
+            lose(&fixture, &lost.unwrap());
+        }
+        drop(upkeep);
+        drop(active);
+        drop(table);
+        db.kill();
+        for _ in 0..2 {
+            let db = fixture.open();
+            let table = db.table("table").unwrap();
+            let expected: &[&str] =
+                if flushed { &["lost", "new name", "old name"] } else { &["old name"] };
+            assert_eq!(keys(&table), expected);
+            let old: &[u8] = if flushed { b"later" } else { b"durable" };
+            assert_eq!(table.get(b"old name").unwrap().unwrap(), old);
+            drop(table);
+            db.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_value_that_was_taken_back_may_be_gone_and_costs_nothing_behind_it() {
+    let fixture = Fixture::new(1);
+    let (db, table) = fixture.create();
+    table.set_shards(1).unwrap();
+    let gone = table.put_with(b"gone", &[7; 500], table.default_attributes(Kind::File)).unwrap();
+    table.remove(b"gone").unwrap();
+    drop(table);
+    db.kill();
+    lose(&fixture, &gone);
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    table.put(b"later", b"value").unwrap();
+    drop(table);
+    db.kill();
+    let db = fixture.open();
+    assert_eq!(keys(&db.table("table").unwrap()), ["later"]);
 }
 
 #[test]
