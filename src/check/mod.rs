@@ -26,7 +26,7 @@ mod table_file;
 mod tests;
 mod value;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -84,6 +84,7 @@ pub fn check(
         report: Report::default(),
         table: None,
         progress,
+        dropped: HashSet::new(),
         bytes_total: 0,
         bytes_told: 0,
     };
@@ -114,6 +115,8 @@ struct Session<'p> {
     /// The table that findings are about.
     table: Option<String>,
     progress: &'p mut dyn FnMut(Progress),
+    /// Ids of tables whose dropping was interrupted.
+    dropped: HashSet<String>,
     bytes_total: u64,
     /// Bytes done when `progress` was last called.
     bytes_told: u64,
@@ -166,7 +169,8 @@ impl Session<'_> {
             for name in self.disk.list(&root)? {
                 let path = root.join(&name);
                 let Some(name) = name.to_str() else { continue };
-                if name.starts_with(DROPPED_PREFIX) {
+                if let Some(id) = name.strip_prefix(DROPPED_PREFIX) {
+                    self.dropped.insert(id.to_owned());
                     let what = "a dropped table that the next open removes";
                     self.add(Finding::note(&path, what));
                 } else if name.starts_with(REPLACED_PREFIX) {
@@ -187,6 +191,14 @@ impl Session<'_> {
         self.report.counts.tables += 1;
         let table_dirs: Vec<PathBuf> = self.roots.iter().map(|root| root.join(name)).collect();
         let Some(file) = self.check_table_files(&table_dirs) else { return };
+        if self.dropped.contains(file.id_hex()) {
+            let what = "a table that is being dropped; the next open removes what is left of it";
+            let dirs = table_dirs.iter().filter(|dir| matches!(self.disk.exists(dir), Ok(true)));
+            for dir in dirs.cloned().collect::<Vec<_>>() {
+                self.add(Finding::note(&dir, what));
+            }
+            return;
+        }
         let facts = TableFacts {
             name: name.to_owned(),
             dirs: SegmentDirs::new(self.disk.clone(), name, &table_dirs),

@@ -523,3 +523,25 @@ fn a_table_that_was_never_made_to_the_end_is_no_damage() {
     let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
     db.create_table("half", TableSettings::default(), owner).unwrap().put(b"k", b"v").unwrap();
 }
+
+#[test]
+fn a_table_of_which_the_dropping_was_interrupted_is_no_damage() {
+    let scratch = tempfile::tempdir().unwrap();
+    let roots: Vec<_> = ["a", "b"].iter().map(|root| scratch.path().join(root)).collect();
+    let options = OpenOptions { roots, create: true, ..OpenOptions::default() };
+    let db = Db::open(options.clone()).unwrap();
+    let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+    let table = db.create_table("t", TableSettings::default(), owner).unwrap();
+    table.put(b"k", &vec![7; 100_000]).unwrap();
+    let id = table.id_hex();
+    drop(table);
+    db.close().unwrap();
+    // A kill between the two roots.
+    let dropped = options.roots[0].join(format!(".dropped-{id}"));
+    std::fs::rename(options.roots[0].join("t"), dropped).unwrap();
+    let report = check(&options, None, &mut |_| {}).unwrap();
+    assert!(report.is_good() && report.notes > 0, "{report:?}");
+    let db = Db::open(options.clone()).unwrap();
+    assert!(db.tables().is_empty());
+    assert!(!options.roots[1].join("t").exists());
+}

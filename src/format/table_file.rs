@@ -89,6 +89,11 @@ impl TableFile {
         from_hex(&self.id).unwrap_or_default()
     }
 
+    /// The same as text.
+    pub(crate) fn id_hex(&self) -> &str {
+        &self.id
+    }
+
     /// The salt of its key hash.
     pub(crate) fn salt(&self) -> [u8; 16] {
         from_hex(&self.salt).unwrap_or_default()

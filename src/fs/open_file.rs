@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) attributes_unstored: bool,
     /// Whether descriptors were closed.
     pub(super) closed: Closed,
+    /// Bytes that were written over so far by storing it again.
+    pub(super) repeated_bytes: u64,
     /// Why bytes were not taken that somebody wrote: the file would lack them, so it is not stored.
     pub(super) refused: Option<Errno>,
     /// Handles open for writing.
@@ -114,6 +116,7 @@ impl OpenFile {
             stored,
             attributes_unstored: false,
             closed: Closed::Never,
+            repeated_bytes: 0,
             refused: None,
             writers: 1,
             readers: 0,

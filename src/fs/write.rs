@@ -1,10 +1,11 @@
 //! WRITE, FLUSH, RELEASE, FSYNC, FALLOCATE: the life of an open file.
 //!
 //! FLUSH comes with every close of a descriptor, duplicates included, and is the last request
-//! whose error reaches the program: the first one stores the file. Later ones store again only
-//! when the length has doubled, so that a script which appends through a thousand duplicates costs
-//! twice its output and not the square of it; what is left is stored at RELEASE. Until then
-//! everybody sees the writer's bytes.
+//! whose error reaches the program: it stores the file. Storing again writes all of a small file
+//! anew, so a script that appends through very many duplicates would write the square of its output:
+//! once a file was written over for more than its own length and some, it is stored again only when
+//! its length has doubled, and what is left is stored at RELEASE. Until then everybody sees the
+//! writer's bytes.
 
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ use crate::error::Error;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::table::{Table, Writer};
+
+/// So much may be written over by storing a file again and again, beside its own length.
+const REPEATED_BYTES_FREE: u64 = 1 << 20;
 
 impl Fs {
     /// Writes at an offset, or at the end for handles opened with `O_APPEND`.
@@ -68,7 +72,11 @@ impl Fs {
         }
         let worth_it = match writer.stored_len() {
             None => state.stored.is_none() || writer.is_dirty(),
-            Some(stored_len) => writer.is_dirty() && writer.len() >= stored_len.saturating_mul(2),
+            Some(stored_len) => {
+                let repeated_bytes = state.repeated_bytes.saturating_add(writer.storing_bytes());
+                let is_cheap = repeated_bytes <= writer.len().saturating_add(REPEATED_BYTES_FREE);
+                writer.is_dirty() && (is_cheap || writer.len() >= stored_len.saturating_mul(2))
+            }
         };
         if worth_it { self.store(file, &mut state) } else { Ok(()) }
     }
@@ -181,6 +189,9 @@ impl Fs {
         let Body::Writing(writer) = &mut state.body else { return Ok(()) };
         if let Some(errno) = state.refused {
             return Err(errno);
+        }
+        if writer.stored_len().is_some() {
+            state.repeated_bytes = state.repeated_bytes.saturating_add(writer.storing_bytes());
         }
         let entry = store_value(file.table(), writer, &name.key, state.attributes)?;
         state.stored = Some(entry);

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::settings::Usage;
 use crate::disk::{DiskFile, sync_together};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
 use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::{KeyHash, Salt};
@@ -124,8 +124,8 @@ pub(crate) struct ActiveSegment {
     pub(crate) unsettled: Mutex<HashMap<Location, Settlement>>,
     counts: Counts,
     unsynced_dedicated: Mutex<Vec<Arc<DiskFile>>>,
-    /// Locked over a whole sync.
-    sync_io: Mutex<()>,
+    /// Locked over a whole sync; whether one has failed.
+    sync_io: Mutex<bool>,
     names_unsynced: AtomicBool,
 }
 
@@ -197,7 +197,7 @@ impl ActiveSegment {
             unsettled: Mutex::new(HashMap::new()),
             counts: Counts::default(),
             unsynced_dedicated: Mutex::new(Vec::new()),
-            sync_io: Mutex::new(()),
+            sync_io: Mutex::new(false),
             names_unsynced: AtomicBool::new(false),
         }
     }
@@ -348,26 +348,36 @@ impl ActiveSegment {
 
     /// Makes everything logged before the call durable: values first, then the log.
     pub(crate) fn sync(&self, dirs: &SegmentDirs) -> Result<()> {
-        let _one_at_a_time = self.sync_io.lock();
+        let mut has_failed = self.sync_io.lock();
         if !self.log.is_dirty() {
             return Ok(());
         }
         let log_bytes = self.log.begin_sync();
         self.synced_bytes.store(self.record_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.sync_values(dirs)
-            .and_then(|()| self.log.end_sync(log_bytes))
+        self.sync_files(dirs, &mut has_failed)
+            .and_then(|()| self.log.end_sync(log_bytes).inspect_err(|_| *has_failed = true))
             .inspect_err(|_| self.log.abort_sync())
     }
 
     /// Makes all values, and the names of dedicated shards, durable.
     pub(crate) fn sync_values(&self, dirs: &SegmentDirs) -> Result<()> {
+        self.sync_files(dirs, &mut self.sync_io.lock())
+    }
+
+    /// What the drive holds after a failed sync is unknown, and the next one would say that all is
+    /// well: the system tells of lost pages once. So a segment of which a sync failed never passes
+    /// one again, whoever asks: the flusher or, at the same time, the sealer.
+    fn sync_files(&self, dirs: &SegmentDirs, has_failed: &mut bool) -> Result<()> {
+        if *has_failed {
+            let source = std::io::Error::other("an earlier sync of it has failed");
+            return Err(Error::io("sync", &self.keys_path, source));
+        }
         let mut files = std::mem::take(&mut *self.unsynced_dedicated.lock());
         files.extend(self.shards.iter().filter_map(PackedShard::take_unsynced));
-        sync_together(&files)?;
-        if self.names_unsynced.swap(false, Ordering::AcqRel) {
-            dirs.sync()?;
-        }
-        Ok(())
+        let names = self.names_unsynced.swap(false, Ordering::AcqRel);
+        sync_together(&files)
+            .and_then(|()| if names { dirs.sync() } else { Ok(()) })
+            .inspect_err(|_| *has_failed = true)
     }
 
     /// Bytes of records that no sync has begun with.

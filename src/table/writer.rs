@@ -134,6 +134,16 @@ impl Writer {
         self.is_dirty
     }
 
+    /// About how many bytes are written when the value is stored now: all of it from memory; of one
+    /// in a file of its own its checksums alone.
+    #[must_use]
+    pub fn storing_bytes(&self) -> u64 {
+        match &self.content {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(spill) => spill.bytes / (BLOCK_BYTES / 4),
+        }
+    }
+
     /// Length when the value was last stored; `None` before the first time.
     #[must_use]
     pub fn stored_len(&self) -> Option<u64> {

@@ -14,10 +14,6 @@ use std::time::{Duration, Instant};
 
 use crate::rng::content;
 
-/// How long after its close a file may take to be stored to its end when a duplicate of its
-/// descriptor was closed before: RELEASE, which does it, comes behind the back of the closer.
-const RELEASE_SLACK: Duration = Duration::from_secs(2);
-
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -102,8 +98,6 @@ struct Version {
     is_certain: bool,
     /// It was made durable, by an fsync or by itself.
     is_durable: bool,
-    /// Its bytes are stored only at RELEASE.
-    is_late: bool,
     /// The rename that made it.
     rename: Option<u64>,
 }
@@ -121,8 +115,6 @@ pub(crate) enum Promise {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// Done, but the bytes are complete only when RELEASE has come.
-    DoneLate,
     Unknown,
 }
 
@@ -191,14 +183,8 @@ impl Model {
         let at = Instant::now();
         for (name, node) in changes {
             let history = self.names.entry((*name).to_owned()).or_insert_with(|| {
-                let nothing = Version {
-                    node: None,
-                    at,
-                    is_certain: true,
-                    is_durable: true,
-                    is_late: false,
-                    rename: None,
-                };
+                let nothing =
+                    Version { node: None, at, is_certain: true, is_durable: true, rename: None };
                 vec![nothing]
             });
             history.push(Version {
@@ -206,7 +192,6 @@ impl Model {
                 at,
                 is_certain: outcome != Outcome::Unknown,
                 is_durable: false,
-                is_late: outcome == Outcome::DoneLate,
                 rename,
             });
         }
@@ -226,21 +211,17 @@ impl Model {
             let Some(last) = history.iter().rposition(|version| version.is_certain) else {
                 continue;
             };
-            // The end of a late one can still be on its way.
-            if !history[last].is_late || history[last].at.elapsed() > RELEASE_SLACK {
-                history[last].is_durable = true;
-                history.drain(..last);
-            }
+            history[last].is_durable = true;
+            history.drain(..last);
         }
     }
 
     /// The first version that may be found.
     fn oldest_allowed(history: &[Version], promise: Promise, cut: Instant) -> usize {
         let is_promised = |version: &Version| {
-            let release = if version.is_late { RELEASE_SLACK } else { Duration::ZERO };
             let is_old_enough = match promise {
-                Promise::Closed => !version.is_late || version.at + release <= cut,
-                Promise::Synced { after } => version.at + release + after <= cut,
+                Promise::Closed => true,
+                Promise::Synced { after } => version.at + after <= cut,
             };
             version.is_certain && (version.is_durable || is_old_enough)
         };
@@ -318,14 +299,7 @@ impl Model {
                 Some(node) => node.is(seen),
             };
             let node = history.iter().rev().find(is_seen).and_then(|version| version.node.clone());
-            *history = vec![Version {
-                node,
-                at,
-                is_certain: true,
-                is_durable: true,
-                is_late: false,
-                rename: None,
-            }];
+            *history = vec![Version { node, at, is_certain: true, is_durable: true, rename: None }];
         }
     }
 }

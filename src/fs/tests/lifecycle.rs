@@ -97,15 +97,32 @@ fn closing_stores_and_duplicates_lose_nothing() {
     assert_eq!((found.stat.ino, found.stat.size), (ino, 8), "right from the close on");
     assert_eq!(f.bytes("a").expect("there"), b"first\n2\n");
     let stored = f.table().entry(b"a").expect("asked").expect("stored");
-    assert_eq!(stored.value_bytes, 6, "not stored again for a few bytes");
+    assert_eq!(stored.value_bytes, 8, "whatever was closed is stored");
     f.fs.write(handle, 8, b"and much more\n", W).expect("written");
-    f.fs.flush(handle).expect("closed");
-    let stored = f.table().entry(b"a").expect("asked").expect("stored");
-    assert_eq!(stored.value_bytes, 22, "doubled");
     f.fs.write(handle, 22, b"end\n", W).expect("written");
     f.fs.release(handle);
     assert_eq!(f.bytes("a").expect("there"), b"first\n2\nand much more\nend\n");
     assert_eq!(f.ino("a"), Some(ino));
+}
+
+#[test]
+fn closing_very_many_duplicates_does_not_write_the_square() {
+    let f = fixture();
+    let (_, handle) = f.pending("a", &vec![7; 700 << 10]);
+    f.fs.flush(handle).expect("a duplicate was closed");
+    let mut length = 700 << 10;
+    let mut places = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        f.fs.write(handle, length, b"a line\n", W).expect("written");
+        length += 7;
+        f.fs.flush(handle).expect("a duplicate was closed");
+        let stored = f.table().entry(b"a").expect("asked").expect("stored");
+        places.insert((stored.location.shard, stored.location.offset));
+    }
+    assert!((2..5).contains(&places.len()), "{places:?}");
+    f.fs.release(handle);
+    assert_eq!(f.found(f.t, "a").expect("there").stat.size, length);
+    assert_eq!(f.table().get(b"a").expect("read").expect("stored").len() as u64, length);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod budgets;
 mod clock;
 mod concurrency;
 mod model;
+mod power;
 mod recovery;
 
 use std::collections::BTreeMap;
