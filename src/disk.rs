@@ -2,8 +2,15 @@
 //!
 //! Every error names the file and what was tried. Symbolic links, fifos and devices are refused
 //! where a regular file is expected, so that a hostile database directory cannot make the daemon
-//! block or read elsewhere. Tests and the fault campaigns make chosen operations fail through
-//! [`Faults`]; in normal use there are none and the hook is one null check.
+//! block or read elsewhere. Tests make chosen operations fail through [`Faults`], and have what
+//! changes files written down by a [`Recorder`]; in normal use there is neither and each hook is
+//! one null check.
+
+// With their paths, since the benches take this file in from where they are.
+#[path = "disk/faults.rs"]
+mod faults;
+#[path = "disk/record.rs"]
+mod record;
 
 // By its path, since the benches take this file in by its own.
 #[path = "disk/window.rs"]
@@ -12,79 +19,23 @@ pub(crate) mod window;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::fcntl::{FallocateFlags, OFlag};
 
+use self::faults::Failure;
+pub use self::faults::{Fault, Faults, Operation};
+pub use self::record::{Effect, FileId, Recorder};
 use crate::error::{Error, Result};
-
-/// A kind of disk operation, for counting and for faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Opening or creating a file.
-    Open,
-    /// Reading from a file or a directory.
-    Read,
-    /// Writing to a file, or reserving or cutting its space.
-    Write,
-    /// Syncing a file or a directory.
-    Sync,
-    /// Renaming or linking a file.
-    Rename,
-    /// Unlinking a file or removing a directory.
-    Unlink,
-}
-
-/// Counts operations and makes the n-th of them fail. Shared by everything opened through one
-/// [`Disk`].
-#[derive(Debug, Default)]
-pub struct Faults {
-    seen: AtomicU64,
-    reads: AtomicU64,
-    /// 1-based number of the operation to fail; 0 fails none.
-    fail_at: AtomicU64,
-    errno: AtomicU64,
-}
-
-impl Faults {
-    /// Makes the `nth` operation from now on (1-based) fail with `errno`, once.
-    pub fn fail_nth(&self, nth: u64, errno: i32) {
-        self.errno.store(u64::from(errno.unsigned_abs()), Ordering::SeqCst);
-        self.fail_at.store(self.seen.load(Ordering::SeqCst) + nth, Ordering::SeqCst);
-    }
-
-    /// How many operations were seen so far.
-    #[must_use]
-    pub fn seen(&self) -> u64 {
-        self.seen.load(Ordering::SeqCst)
-    }
-
-    /// How many of them were reads.
-    #[must_use]
-    pub fn reads(&self) -> u64 {
-        self.reads.load(Ordering::SeqCst)
-    }
-
-    fn step(&self, operation: Operation) -> io::Result<()> {
-        let number = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
-        if operation == Operation::Read {
-            self.reads.fetch_add(1, Ordering::SeqCst);
-        }
-        if number == self.fail_at.load(Ordering::SeqCst) {
-            let errno = i32::try_from(self.errno.load(Ordering::SeqCst)).unwrap_or(libc::EIO);
-            return Err(io::Error::from_raw_os_error(errno));
-        }
-        Ok(())
-    }
-}
 
 /// The way to the file system. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     faults: Option<Arc<Faults>>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Disk {
@@ -97,15 +48,42 @@ impl Disk {
     /// The real disk, with operations counted and failing as `faults` says.
     #[must_use]
     pub fn with_faults(faults: Arc<Faults>) -> Self {
-        Self { faults: Some(faults) }
+        Self { faults: Some(faults), recorder: None }
+    }
+
+    /// The same way, with what changes files written down from now on.
+    #[must_use]
+    pub fn recorded_by(self, recorder: Arc<Recorder>) -> Self {
+        Self { recorder: Some(recorder), ..self }
+    }
+
+    fn ask(&self, operation: Operation, path: &Path) -> std::result::Result<(), Failure> {
+        self.faults.as_ref().map_or(Ok(()), |faults| faults.step(operation, path))
     }
 
     fn step(&self, operation: Operation, action: &'static str, path: &Path) -> Result<()> {
-        match &self.faults {
-            None => Ok(()),
-            Some(faults) => {
-                faults.step(operation).map_err(|source| Error::io(action, path, source))
-            }
+        self.ask(operation, path).map_err(|failure| Error::io(action, path, failure.error))
+    }
+
+    fn change<T>(
+        &self,
+        act: impl FnOnce() -> io::Result<T>,
+        effect: impl FnOnce(&T) -> io::Result<Effect>,
+    ) -> io::Result<T> {
+        match &self.recorder {
+            None => act(),
+            Some(recorder) => recorder.change(act, effect),
+        }
+    }
+
+    fn sync(
+        &self,
+        act: impl FnOnce() -> io::Result<()>,
+        effect: impl FnOnce(usize) -> io::Result<Effect>,
+    ) -> io::Result<()> {
+        match &self.recorder {
+            None => act(),
+            Some(recorder) => recorder.sync(act, effect),
         }
     }
 
@@ -114,16 +92,19 @@ impl Disk {
         options: &OpenOptions,
         action: &'static str,
         path: &Path,
+        creates: bool,
     ) -> Result<DiskFile> {
         self.step(Operation::Open, action, path)?;
         let flags = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let file = options
-            .clone()
-            .custom_flags(flags.bits())
-            // Modes stored within must not be undone by what the files themselves allow.
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| Error::io(action, path, source))?;
+        let mut options = options.clone();
+        // Modes stored within must not be undone by what the files themselves allow.
+        options.custom_flags(flags.bits()).mode(0o600);
+        let opened = if creates {
+            self.change(|| options.open(path), |file| Ok(Effect::Create(path.into(), id_of(file)?)))
+        } else {
+            options.open(path)
+        };
+        let file = opened.map_err(|source| Error::io(action, path, source))?;
         let metadata = file.metadata().map_err(|source| Error::io("stat", path, source))?;
         if !metadata.is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
@@ -134,26 +115,25 @@ impl Disk {
 
     /// Opens an existing file for reading.
     pub fn open(&self, path: &Path) -> Result<DiskFile> {
-        self.open_with(OpenOptions::new().read(true), "open", path)
+        self.open_with(OpenOptions::new().read(true), "open", path, false)
     }
 
     /// Opens an existing file for reading and writing.
     pub fn open_writable(&self, path: &Path) -> Result<DiskFile> {
-        self.open_with(OpenOptions::new().read(true).write(true), "open", path)
+        self.open_with(OpenOptions::new().read(true).write(true), "open", path, false)
     }
 
     /// Creates a file that must not exist yet.
     pub fn create_new(&self, path: &Path) -> Result<DiskFile> {
-        self.open_with(OpenOptions::new().read(true).write(true).create_new(true), "create", path)
+        let mut options = OpenOptions::new();
+        self.open_with(options.read(true).write(true).create_new(true), "create", path, true)
     }
 
     /// Opens a file for reading and writing, creating it when it is missing.
     pub fn open_or_create(&self, path: &Path) -> Result<DiskFile> {
-        self.open_with(
-            OpenOptions::new().read(true).write(true).create(true).truncate(false),
-            "open",
-            path,
-        )
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        self.open_with(&options, "open", path, true)
     }
 
     /// The whole content of a small file; refuses files longer than `bytes_max`.
@@ -191,32 +171,36 @@ impl Disk {
     /// Renames `from` to `to`, replacing it.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.step(Operation::Rename, "rename", from)?;
-        fs::rename(from, to).map_err(|source| Error::io("rename", from, source))
+        self.change(|| fs::rename(from, to), |()| Ok(Effect::Rename(from.into(), to.into())))
+            .map_err(|source| Error::io("rename", from, source))
     }
 
     /// Gives the file `from` a second name `to` in the same file system.
     pub fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
         self.step(Operation::Rename, "link", to)?;
-        fs::hard_link(from, to).map_err(|source| Error::io("link", to, source))
+        self.change(|| fs::hard_link(from, to), |()| Ok(Effect::Link(from.into(), to.into())))
+            .map_err(|source| Error::io("link", to, source))
     }
 
     /// Removes a file.
     pub fn unlink(&self, path: &Path) -> Result<()> {
         self.step(Operation::Unlink, "remove", path)?;
-        fs::remove_file(path).map_err(|source| Error::io("remove", path, source))
+        self.change(|| fs::remove_file(path), |()| Ok(Effect::Remove(path.into())))
+            .map_err(|source| Error::io("remove", path, source))
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, path: &Path) -> Result<()> {
         self.step(Operation::Unlink, "remove", path)?;
-        fs::remove_dir(path).map_err(|source| Error::io("remove", path, source))
+        self.change(|| fs::remove_dir(path), |()| Ok(Effect::Remove(path.into())))
+            .map_err(|source| Error::io("remove", path, source))
     }
 
     /// Removes a directory and everything in it, never following symbolic links. A missing one is
     /// fine.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
         self.step(Operation::Unlink, "remove", path)?;
-        match fs::remove_dir_all(path) {
+        match self.change(|| fs::remove_dir_all(path), |()| Ok(Effect::RemoveTree(path.into()))) {
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(|source| Error::io("remove", path, source)),
         }
@@ -225,7 +209,8 @@ impl Disk {
     /// Creates a directory and its missing parents. An existing one is fine.
     pub fn create_dir_all(&self, path: &Path) -> Result<()> {
         self.step(Operation::Open, "create", path)?;
-        fs::create_dir_all(path).map_err(|source| Error::io("create", path, source))
+        self.change(|| fs::create_dir_all(path), |()| Ok(Effect::MakeDirs(path.into())))
+            .map_err(|source| Error::io("create", path, source))
     }
 
     /// Whether anything of this name exists, a dangling symbolic link included.
@@ -256,8 +241,7 @@ impl Disk {
     /// Makes the names in a directory durable.
     pub fn sync_dir(&self, path: &Path) -> Result<()> {
         self.step(Operation::Sync, "sync", path)?;
-        File::open(path)
-            .and_then(|directory| directory.sync_all())
+        self.sync(|| File::open(path)?.sync_all(), |begun| Ok(Effect::SyncDir(path.into(), begun)))
             .map_err(|source| Error::io("sync", path, source))
     }
 
@@ -296,6 +280,11 @@ pub(crate) fn sync_together(files: &[Arc<DiskFile>]) -> Result<()> {
         }
         result
     })
+}
+
+fn id_of(file: &File) -> io::Result<FileId> {
+    let metadata = file.metadata()?;
+    Ok(FileId(metadata.dev(), metadata.ino()))
 }
 
 /// The name under which a file is written before it takes its place.
@@ -371,21 +360,33 @@ impl DiskFile {
 
     /// Writes all of `bytes` at `offset`.
     pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.step(Operation::Write, "write")?;
-        self.file.write_all_at(bytes, offset).map_err(|source| self.fail("write", source))
+        self.step_write(&[bytes], offset)?;
+        self.write_plainly(bytes, offset)
     }
 
     /// Writes all parts one behind the other at `offset`, in one call where the kernel takes it.
     pub fn write_parts_at(&self, parts: &[&[u8]], offset: u64) -> Result<()> {
-        self.step(Operation::Write, "write")?;
+        self.step_write(parts, offset)?;
+        self.disk
+            .change(|| self.write_vectored(parts, offset), |()| self.written(parts, offset))
+            .map_err(|source| self.fail("write", source))
+    }
+
+    fn write_plainly(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.disk
+            .change(|| self.file.write_all_at(bytes, offset), |()| self.written(&[bytes], offset))
+            .map_err(|source| self.fail("write", source))
+    }
+
+    fn write_vectored(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        let file_offset = i64::try_from(offset)
-            .map_err(|_| self.fail("write", io::Error::from_raw_os_error(libc::EFBIG)))?;
+        let file_offset =
+            i64::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
         let mut written = match nix::sys::uio::pwritev(self.file.as_fd(), &slices, file_offset) {
             Ok(count) => count,
             Err(nix::errno::Errno::EINTR) => 0,
-            Err(errno) => return Err(self.fail("write", errno.into())),
+            Err(errno) => return Err(errno.into()),
         };
         if written == total {
             return Ok(());
@@ -396,16 +397,30 @@ impl DiskFile {
             let done = written.min(part.len());
             written -= done;
             let rest = &part[done..];
-            self.file.write_all_at(rest, position).map_err(|source| self.fail("write", source))?;
+            self.file.write_all_at(rest, position)?;
             position += rest.len() as u64;
         }
         Ok(())
     }
 
+    /// Asks whether a write may be made. One that is to be torn leaves its first half.
+    fn step_write(&self, parts: &[&[u8]], offset: u64) -> Result<()> {
+        let Err(failure) = self.disk.ask(Operation::Write, &self.path) else { return Ok(()) };
+        if failure.tears {
+            let bytes = parts.concat();
+            self.write_plainly(&bytes[..bytes.len() / 2], offset)?;
+        }
+        Err(self.fail("write", failure.error))
+    }
+
+    fn written(&self, parts: &[&[u8]], offset: u64) -> io::Result<Effect> {
+        Ok(Effect::Write(id_of(&self.file)?, offset, parts.concat()))
+    }
+
     /// Cuts or extends the file to `length` bytes.
     pub fn set_len(&self, length: u64) -> Result<()> {
         self.step(Operation::Write, "resize")?;
-        self.file.set_len(length).map_err(|source| self.fail("resize", source))
+        self.resize(|| self.file.set_len(length)).map_err(|source| self.fail("resize", source))
     }
 
     /// Reserves disk space for the first `length` bytes and extends the file to them.
@@ -415,22 +430,36 @@ impl DiskFile {
         let size = i64::try_from(length).map_err(|_| {
             self.fail("reserve space for", io::Error::from_raw_os_error(libc::EFBIG))
         })?;
-        match nix::fcntl::fallocate(self.file.as_fd(), FallocateFlags::empty(), 0, size) {
-            Ok(()) => Ok(()),
-            Err(nix::errno::Errno::EOPNOTSUPP) => self.set_len(length),
-            Err(errno) => Err(self.fail("reserve space for", errno.into())),
+        let allocate = || {
+            nix::fcntl::fallocate(self.file.as_fd(), FallocateFlags::empty(), 0, size)?;
+            Ok(())
+        };
+        match self.resize(allocate) {
+            Err(source) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => self.set_len(length),
+            other => other.map_err(|source| self.fail("reserve space for", source)),
         }
+    }
+
+    fn resize(&self, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let length = || self.file.metadata().map(|metadata| metadata.len());
+        self.disk.change(act, |()| Ok(Effect::Resize(id_of(&self.file)?, length()?)))
     }
 
     /// Makes the bytes of the file, and the length needed to read them, durable.
     pub fn sync_data(&self) -> Result<()> {
         self.step(Operation::Sync, "sync")?;
-        self.file.sync_data().map_err(|source| self.fail("sync", source))
+        self.sync(|| self.file.sync_data())
     }
 
     /// Makes the bytes and all attributes of the file durable.
     pub fn sync_all(&self) -> Result<()> {
         self.step(Operation::Sync, "sync")?;
-        self.file.sync_all().map_err(|source| self.fail("sync", source))
+        self.sync(|| self.file.sync_all())
+    }
+
+    fn sync(&self, act: impl FnOnce() -> io::Result<()>) -> Result<()> {
+        self.disk
+            .sync(act, |begun| Ok(Effect::SyncFile(id_of(&self.file)?, begun)))
+            .map_err(|source| self.fail("sync", source))
     }
 }
