@@ -6,8 +6,10 @@
 use std::path::PathBuf;
 
 use super::inventory::Inventory;
-use super::{AffectedKeys, Finding, Session, TableFacts};
+use super::{AffectedKeys, Finding, Session, Severity, TableFacts};
+use crate::error::Error;
 use crate::format::location::{Location, SegmentNumber};
+use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::keymap::inspect::{KeymapReader, look};
 
 const KEYMAP_DIR: &str = "keymap";
@@ -110,6 +112,7 @@ impl Session<'_> {
             );
             self.add(Finding::damage(reader.path(), what));
         }
+        let is_behind = self.is_behind(facts, inventory, reader.complete_up_to());
         for number in 0..reader.pages() {
             let page = reader.page(number);
             self.report.counts.keymap_pages += 1;
@@ -118,6 +121,17 @@ impl Session<'_> {
                 Ok(bytes) => reader
                     .misplaced_slot(number, bytes, newest)
                     .map(|(at, what)| Finding::damage(reader.path(), what).at(at)),
+                Err(error @ Error::Corrupt { .. }) if is_behind => {
+                    let what = "a crash came while this page was written; the next open makes the \
+                                keymap anew";
+                    let finding = Finding::of_error(error, reader.path());
+                    self.add(Finding {
+                        severity: Severity::Note,
+                        what: what.to_owned(),
+                        ..finding
+                    });
+                    continue;
+                }
                 Err(error) => Some(Finding::of_error(error, reader.path())),
             };
             if let Some(finding) = problem {
@@ -125,6 +139,23 @@ impl Session<'_> {
                 self.add(Finding { what, ..finding });
             }
         }
+    }
+
+    /// Whether pages may have been written since the keymap was last made durable: a segment above
+    /// its mark was sealed, whether it is still there or has expired since.
+    fn is_behind(&self, facts: &TableFacts, inventory: &Inventory, mark: SegmentNumber) -> bool {
+        let is_sealed = |path: &PathBuf| {
+            let bytes = self.disk.read_small(path, SEGMENT_METADATA_BYTES as u64);
+            bytes.is_ok_and(|bytes| {
+                SegmentMetadata::decode(&bytes).is_ok_and(|metadata| metadata.sealed.is_some())
+            })
+        };
+        let above = SegmentNumber(mark.0.saturating_add(1));
+        facts.file.lowest_segment > above.0
+            || inventory
+                .segments
+                .range(above..)
+                .any(|(_, files)| files.metadata.as_ref().is_some_and(is_sealed))
     }
 
     /// Has a slot looked up: it must be there, or it must not.

@@ -67,6 +67,11 @@ impl Table {
     fn drop_up_to(&self, last: SegmentNumber) -> Result<()> {
         let lowest = last.0.saturating_add(1);
         let next_value_id = self.next_value_id.load(Ordering::Acquire);
+        if self.keymap.as_ref().is_some_and(|keymap| keymap.complete_up_to() < last) {
+            // A crash could still tear a page that was written for these segments, and then nothing
+            // would be left that has to be inserted again and so meets it.
+            self.mark_all_indexed()?;
+        }
         self.change_settings(|file| {
             file.lowest_segment = file.lowest_segment.max(lowest);
             file.next_value_id = file.next_value_id.max(next_value_id);

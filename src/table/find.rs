@@ -67,7 +67,20 @@ impl Table {
 
     /// The newest mention of the key unless it is a removal. It may have expired.
     fn find(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Found>> {
-        let view = self.view.load();
+        let mut view = self.view.load();
+        loop {
+            let found = self.find_in_view(&view, hash, key)?;
+            // The keymap may have been emptied meanwhile, to be made anew. Before that the view was
+            // told to search the runs instead.
+            let now = self.view.load();
+            if found.is_some() || now.unindexed.len() <= view.unindexed.len() {
+                return Ok(found);
+            }
+            view = now;
+        }
+    }
+
+    fn find_in_view(&self, view: &View, hash: KeyHash, key: &[u8]) -> Result<Option<Found>> {
         for segment in view.unsealed() {
             match segment.memtable.get(hash, key) {
                 Some(Mention::Put(entry)) => return Ok(Some(Found::Entry(entry))),
@@ -81,9 +94,7 @@ impl Table {
             return Ok(found_entry(mention));
         }
         match &self.keymap {
-            Some(keymap) if !view.sealed.is_empty() => {
-                self.find_in_keymap(keymap, &view, hash, key)
-            }
+            Some(keymap) if !view.sealed.is_empty() => self.find_in_keymap(keymap, view, hash, key),
             _ => Ok(None),
         }
     }

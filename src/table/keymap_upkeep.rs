@@ -72,7 +72,7 @@ impl Table {
         }
     }
 
-    /// `false` when it was told to stop or has no room; then some changes may be in it.
+    /// `false` when it was told to stop, has no room or is damaged; then some changes may be in it.
     fn insert(&self, changes: &[Change], live_keys: u64) -> Result<bool> {
         let lowest_live = self.lowest_live();
         match self.keymap()?.insert(changes, lowest_live, live_keys, self.signals.stopping()) {
@@ -80,6 +80,12 @@ impl Table {
             Ok(Inserted::Aborted) => Ok(false),
             Err(error) if error.is_no_space() => {
                 log::warn!("table {}: the keymap falls behind: {error}", self.name);
+                Ok(false)
+            }
+            // A power cut can tear a page that was being written, at this opening or before it.
+            Err(damage @ Error::Corrupt { .. }) => {
+                log::warn!("table {}: {damage}", self.name);
+                self.signals.ask_for_rebuild();
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -117,16 +123,17 @@ impl Table {
         }
     }
 
-    /// Inserts what is above the mark, from the runs, in order.
+    /// Inserts what is above the mark, from the runs, in order; `false` when not all of it could be
+    /// inserted.
     pub(super) fn catch_up(
         &self,
         sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let keymap = self.keymap()?;
         let marked = keymap.complete_up_to();
         let missing: Vec<_> = sealed.range(SegmentNumber(marked.0.saturating_add(1))..).collect();
         if missing.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let names = |segment: &Arc<SealedSegment>| segment.summary.files + segment.summary.folders;
         let live_keys = sealed.values().map(names).sum();
@@ -147,10 +154,10 @@ impl Table {
             }
             Ok(true)
         })?;
-        match missing.last() {
-            Some((last, _)) if is_inserted => self.mark_indexed(**last),
-            _ => Ok(()),
+        if let Some((last, _)) = missing.last().filter(|_| is_inserted) {
+            self.mark_indexed(**last)?;
         }
+        Ok(is_inserted)
     }
 
     /// Hands on what the runs of these segments say, in their order, until nobody takes it.

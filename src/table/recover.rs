@@ -64,8 +64,9 @@ impl Table {
         if self.context.read_only {
             // Nothing is written, so what the keymap lacks is looked for in the runs.
             view.unindexed = self.above_mark(&sealed);
-        } else {
-            self.catch_up(&sealed)?;
+        } else if !self.catch_up(&sealed)? {
+            // The same until upkeep has mended it.
+            view.unindexed = self.above_mark(&sealed);
         }
         let newest_sealed = sealed.keys().next_back().copied().unwrap_or_default();
         // The newest may be a spare that was not needed yet. One that lost what it held, values in
