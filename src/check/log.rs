@@ -8,7 +8,7 @@ use crate::disk::DiskFile;
 use crate::disk::window::Window;
 use crate::error::Result;
 use crate::format::log_record::{self, LOG_HEADER_BYTES, LogRecord, RECORD_HEADER_BYTES};
-use crate::segment::log_damage::{Search, is_torn, record_bytes};
+use crate::segment::log_damage::{SECTOR_BYTES, Search, is_torn, record_bytes};
 
 /// Hands every record up to the first bad one to `visit`, with the offset behind it. Reports how
 /// the log ends.
@@ -42,8 +42,16 @@ pub(super) fn walk(
 
 /// What to say of the bad record at `at`.
 fn judge_end(window: &mut Window<'_>, at: u64, end: u64, finding: Finding) -> Result<Finding> {
-    let (records, keys) = good_records_behind(window, at + 1, end)?;
+    let Behind { records, marks, keys } = good_records_behind(window, at + 1, end)?;
     let cut_bytes = end - at;
+    // Before the second mark was written, everything in front of the first one was made durable.
+    if marks < 2 && has_hole(window, at, end)? {
+        let what = format!(
+            "a crash came before this record and what is behind it, {records} good ones among \
+             that, were made durable; the next open cuts {cut_bytes} bytes off"
+        );
+        return Ok(Finding::note(&finding.file, what).at(at).affecting(keys));
+    }
     if records > 0 {
         let what = format!(
             "{}; {records} good records behind it are lost with it: the next open cuts the log \
@@ -62,13 +70,16 @@ fn judge_end(window: &mut Window<'_>, at: u64, end: u64, finding: Finding) -> Re
     Ok(Finding { what, ..finding })
 }
 
-/// Counts the good records behind a bad one, and the keys in them.
-fn good_records_behind(
-    window: &mut Window<'_>,
-    from: u64,
-    end: u64,
-) -> Result<(u64, AffectedKeys)> {
-    let (mut records, mut keys) = (0, AffectedKeys::default());
+/// What good records there are behind a bad one.
+struct Behind {
+    records: u64,
+    /// How many of them are synced marks.
+    marks: u64,
+    keys: AffectedKeys,
+}
+
+fn good_records_behind(window: &mut Window<'_>, from: u64, end: u64) -> Result<Behind> {
+    let (mut records, mut marks, mut keys) = (0, 0, AffectedKeys::default());
     let mut search = Search::default();
     let mut at = from;
     while let Some((start, bytes)) = search.next_good(window, at, end)? {
@@ -77,8 +88,27 @@ fn good_records_behind(
         match log_record::decode(window.slice(start, bytes)?) {
             Ok((LogRecord::Mention(key, _), _)) => keys.add(key),
             Ok((LogRecord::Batch(parts), _)) => parts.iter().for_each(|(key, _)| keys.add(key)),
-            Ok((LogRecord::Synced(_), _)) | Err(_) => {}
+            Ok((LogRecord::Synced(_), _)) => marks += 1,
+            Err(_) => {}
         }
     }
-    Ok((records, keys))
+    Ok(Behind { records, marks, keys })
+}
+
+/// Whether a sector that the bad record at `at` reaches into was never written, or not since the
+/// record before it: zeros, then. A byte that has changed since looks different.
+fn has_hole(window: &mut Window<'_>, at: u64, end: u64) -> Result<bool> {
+    let head = RECORD_HEADER_BYTES.min(usize::try_from(end - at).unwrap_or(usize::MAX));
+    let bytes = record_bytes(window.slice(at, head)?) as u64;
+    let record_end = at.saturating_add(bytes).min(end);
+    let mut from = at;
+    while from < record_end {
+        let sector_end = (from + 1).next_multiple_of(SECTOR_BYTES).min(end);
+        let length = usize::try_from(sector_end - from).unwrap_or(usize::MAX);
+        if window.slice(from, length)?.iter().all(|byte| *byte == 0) {
+            return Ok(true);
+        }
+        from = sector_end;
+    }
+    Ok(false)
 }

@@ -10,7 +10,7 @@ use crate::format::log_record::{self, BODY_BYTES_MAX, RECORD_HEADER_BYTES};
 /// Bytes that are checksummed while looking for good records behind a bad one.
 const SEARCH_BYTES_MAX: u64 = 1 << 30;
 /// The unit in which drives write.
-const SECTOR_BYTES: u64 = 512;
+pub(crate) const SECTOR_BYTES: u64 = 512;
 const KIND_MAX: u8 = 5;
 
 /// A search for good records, which ends after so much work: bytes made up to look like records
