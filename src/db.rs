@@ -2,14 +2,14 @@
 
 mod folders;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use self::folders::{finish_drops, remove_table_dirs, same_numbers, table_names};
+use self::folders::{finish_drops, half_dropped, remove_table_dirs, same_numbers, table_names};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
@@ -62,6 +62,9 @@ struct Inner {
     tables: RwLock<BTreeMap<String, OpenTable>>,
     /// Tables that could not be opened, each with the reason.
     unavailable: BTreeMap<String, String>,
+    /// Tables that could not be dropped to the end, by name, each with its id. What is left of them
+    /// must be gone before the name is used again.
+    half_dropped: Mutex<HashMap<String, String>>,
     is_closed: AtomicBool,
 }
 
@@ -107,10 +110,16 @@ impl Db {
         let mut inner = Inner {
             tables: RwLock::default(),
             unavailable: BTreeMap::new(),
+            half_dropped: Mutex::default(),
             is_closed: AtomicBool::new(false),
             context,
         };
-        let names = table_names(&inner.context)?;
+        let dropped = half_dropped(&inner.context)?;
+        let mut names = table_names(&inner.context)?;
+        // Only when nothing may be changed: half of them is gone.
+        names.retain(|name| {
+            Table::ids_on_disk(&inner.context, name).iter().all(|id| !dropped.contains(id))
+        });
         let copies = same_numbers(&inner.context, &names);
         for name in names {
             let opened = match copies.get(&name) {
@@ -150,6 +159,7 @@ impl Db {
         }
         self.check_available(name)?;
         let context = &self.0.context;
+        self.finish_drop(name)?;
         let new = NewTable {
             number: context.roots.take_table_number()?,
             id: random()?,
@@ -220,7 +230,18 @@ impl Db {
         // What is in memory of it goes with the last handle; its folders go now.
         drop(tables);
         self.0.context.watchers.tell(name, open.table.number());
-        remove_table_dirs(&self.0.context, name, &open.table.id_hex())
+        self.0.half_dropped.lock().insert(name.to_owned(), open.table.id_hex());
+        self.finish_drop(name)
+    }
+
+    /// Removes what is left on disk of a dropped table of this name.
+    fn finish_drop(&self, name: &str) -> Result<()> {
+        let mut half_dropped = self.0.half_dropped.lock();
+        if let Some(id) = half_dropped.get(name) {
+            remove_table_dirs(&self.0.context, name, id)?;
+            half_dropped.remove(name);
+        }
+        Ok(())
     }
 
     /// Drops a table that holds nothing live.

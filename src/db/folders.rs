@@ -66,8 +66,8 @@ pub(super) fn remove_table_dirs(context: &Context, name: &str, id: &str) -> Resu
     roots.iter().try_for_each(|root| disk.remove_tree(&root.join(&dropped)))
 }
 
-/// Finishes dropping tables where a crash came in between.
-pub(super) fn finish_drops(context: &Context) -> Result<()> {
+/// The ids of tables of which a crash interrupted the dropping.
+pub(super) fn half_dropped(context: &Context) -> Result<HashSet<String>> {
     let mut dropped = HashSet::new();
     for root in context.roots.paths() {
         for name in context.disk.list(&root)? {
@@ -76,6 +76,12 @@ pub(super) fn finish_drops(context: &Context) -> Result<()> {
             }
         }
     }
+    Ok(dropped)
+}
+
+/// Finishes dropping tables where a crash came in between.
+pub(super) fn finish_drops(context: &Context) -> Result<()> {
+    let dropped = half_dropped(context)?;
     if dropped.is_empty() {
         return Ok(());
     }
