@@ -295,8 +295,9 @@ impl Opening<'_> {
     }
 }
 
-/// Creates a directory with its parents, each durable in the one above. Others cannot look into a
-/// new root: the modes of stored files only hold where the mount enforces them.
+/// Creates a directory with its parents, each durable in the one above, also when an earlier
+/// attempt ended before they were. Others cannot look into a new root: the modes of stored files
+/// only hold where the mount enforces them.
 fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
     let mut created = Vec::new();
     for ancestor in path.ancestors() {
@@ -310,7 +311,15 @@ fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(ROOT_MODE))
             .map_err(|source| Error::io("set the mode of", path, source))?;
     }
-    created.iter().rev().try_for_each(|directory| disk.sync_parent(directory))
+    for directory in path.ancestors().filter(|directory| directory.parent().is_some()) {
+        match disk.sync_parent(directory) {
+            // Not everybody may open what others have made.
+            Err(Error::Io { source, .. })
+                if !created.contains(&directory) && source.raw_os_error() != Some(libc::EIO) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 fn open_root(path: PathBuf, id: Identity) -> Result<Root> {
