@@ -274,6 +274,10 @@ impl Table {
     /// Does what is due now: seals closed segments, drops expired ones, mends the keymap.
     pub(crate) fn upkeep(&self) -> Result<()> {
         let _one_at_a_time = self.upkeep_io.lock();
+        self.do_upkeep().inspect_err(|error| self.poison_if_sync(error))
+    }
+
+    fn do_upkeep(&self) -> Result<()> {
         self.make_spare()?;
         self.expire()?;
         while !self.signals.is_stopping() && self.seal_oldest()? {}

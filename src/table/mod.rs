@@ -193,6 +193,13 @@ impl Table {
         }
     }
 
+    /// The same if it was a sync that failed, whatever of: it is never tried again.
+    fn poison_if_sync(&self, error: &Error) {
+        if matches!(error, Error::Io { action: "sync", .. }) {
+            self.poison(error);
+        }
+    }
+
     fn new_value_id(&self) -> Result<ValueId> {
         let id = ValueId(self.next_value_id.fetch_add(1, Ordering::Relaxed));
         if id > ValueId::MAX {

@@ -165,7 +165,8 @@ impl Table {
         // written until now is to be flushed.
         let _upkeep = self.upkeep_io.lock();
         self.wait_for_writes();
-        let flushed = if self.poisoned().is_some() { Ok(()) } else { self.flush() };
+        // A table that was poisoned before says so here once more: not all of it is durable.
+        let flushed = self.flush();
         self.discard_spare();
         flushed.and_then(|()| self.mark_all_indexed())
     }

@@ -203,9 +203,8 @@ impl Table {
     }
 
     fn poison_unless_full(&self, error: &Error) {
-        // A sync is never tried again, whatever it failed for.
-        let is_sync = matches!(error, Error::Io { action: "sync", .. });
-        if is_sync || !error.is_no_space() {
+        self.poison_if_sync(error);
+        if !error.is_no_space() {
             self.poison(error);
         }
     }
@@ -266,7 +265,11 @@ impl Table {
 /// Marks a record dead, so that a rebuild from the shards does not bring it back.
 fn bury(segment: &ActiveSegment, location: Location) -> Result<()> {
     let Some(shard) = segment.shards.get(usize::from(location.shard)) else { return Ok(()) };
-    let record = RecordBytes::read(shard.file()?, location.offset, HEADER_BYTES)?;
+    let record = match RecordBytes::read(shard.file()?, location.offset, HEADER_BYTES) {
+        // A crash in the middle of an earlier attempt has torn the header: it is dead already.
+        Err(Error::Corrupt { .. }) => return Ok(()),
+        other => other?,
+    };
     let header = RecordHeader { dead: true, ..record.header };
     let mut bytes = Vec::new();
     header.encode(record.key(), &mut bytes);

@@ -126,7 +126,7 @@ impl Table {
         changed.ctime_ns = self.ctime_ns.load(Ordering::Acquire);
         change(&mut changed);
         changed.revision += 1;
-        self.write_table_file(&changed)?;
+        self.write_table_file(&changed).inspect_err(|error| self.poison_if_sync(error))?;
         *current = changed;
         Ok(())
     }

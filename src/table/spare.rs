@@ -68,7 +68,9 @@ impl Table {
             opened_at_ns: self.context.clock.now_ns(),
             sealed: None,
         };
-        Ok(Arc::new(ActiveSegment::create(&self.dirs, metadata, keys_root, roots)?))
+        ActiveSegment::create(&self.dirs, metadata, keys_root, roots)
+            .map(Arc::new)
+            .inspect_err(|error| self.poison_if_sync(error))
     }
 
     /// Removes the spare: the table is being closed, or a drive it is on may have failed.
@@ -79,6 +81,7 @@ impl Table {
         // opened, with it the rest is required.
         let metadata = &spare.metadata_path;
         if let Err(error) = disk.unlink(metadata).and_then(|()| disk.sync_parent(metadata)) {
+            self.poison_if_sync(&error);
             log::warn!("table {}: an unused segment stays: {error}", self.name);
             return;
         }
