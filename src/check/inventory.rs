@@ -14,6 +14,8 @@ pub(super) struct SegmentFiles {
     pub(super) keys: Option<PathBuf>,
     /// Shards, packed and dedicated, by number, each with its length.
     pub(super) values: BTreeMap<u32, (PathBuf, u64)>,
+    /// Files that are in two roots, with what to say of it.
+    twice: Vec<(PathBuf, String)>,
 }
 
 /// The files of all segments that are not below the mark of expiry.
@@ -47,6 +49,11 @@ impl Session<'_> {
             }
         }
         self.drop_unborn(&mut inventory);
+        for files in inventory.segments.values() {
+            for (path, what) in &files.twice {
+                self.add(Finding::damage(path, what.clone()));
+            }
+        }
         inventory
     }
 
@@ -80,7 +87,7 @@ impl Session<'_> {
                  not wanted",
                 other.display()
             );
-            self.add(Finding::damage(path, what));
+            segment.twice.push((path.to_path_buf(), what));
         }
     }
 

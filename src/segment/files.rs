@@ -4,6 +4,7 @@
 //! So a file is looked for by name in every root, and the answer is kept only as long as the
 //! descriptor is open.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -173,11 +174,18 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Refuses a name that is in two roots.
+    /// Refuses a name that is in two roots. Segments without metadata were never made to the end:
+    /// their numbers are given again, and a power cut can leave files of the second attempt beside
+    /// those of the first that were removed.
     pub(crate) fn check_unique(&self) -> Result<()> {
-        let mut seen = std::collections::HashMap::new();
+        let born = self.files.iter().filter_map(|(file, ..)| match file {
+            SegmentFile::Metadata(segment) => Some(*segment),
+            _ => None,
+        });
+        let born: HashSet<SegmentNumber> = born.collect();
+        let mut seen = HashMap::new();
         for (file, _, path) in &self.files {
-            if *file == SegmentFile::Unfinished {
+            if file.segment().is_none_or(|segment| !born.contains(&segment)) {
                 continue;
             }
             if let Some(first) = seen.insert(*file, path) {
@@ -216,7 +224,11 @@ mod tests {
             std::fs::create_dir_all(dir.join(SEGMENTS_DIR)).unwrap();
             std::fs::write(dir.join(SEGMENTS_DIR).join("1-0.values"), b"").unwrap();
         }
-        let listing = SegmentDirs::new(Disk::new(), "t", &dirs).list().unwrap();
+        let list = || SegmentDirs::new(Disk::new(), "t", &dirs).list().unwrap();
+        list().check_unique().unwrap();
+        // Only where the segment exists: else both are removed.
+        std::fs::write(dirs[0].join(SEGMENTS_DIR).join("1.metadata"), b"").unwrap();
+        let listing = list();
         let message = listing.check_unique().unwrap_err().to_string();
         for dir in &dirs {
             assert!(message.contains(dir.to_str().unwrap()), "{message}");
