@@ -3,6 +3,7 @@
 mod budgets;
 mod clock;
 mod concurrency;
+mod found;
 mod model;
 mod power;
 mod recovery;

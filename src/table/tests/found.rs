@@ -1,0 +1,198 @@
+//! What a power cut or a failing drive leaves in single places; the campaigns of `tests/torture` go
+//! through all of them.
+
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::disk::{Disk, Faults};
+
+impl Fixture {
+    fn with_faults(&mut self) -> Arc<Faults> {
+        self.options.config.flush_interval = Duration::from_secs(3600);
+        let faults = Arc::new(Faults::default());
+        self.options.disk = Disk::with_faults(Arc::clone(&faults));
+        faults
+    }
+
+    fn map_file(&self) -> PathBuf {
+        let data = self.options.roots[0].join("table/keymap/data");
+        std::fs::read_dir(data).unwrap().next().unwrap().unwrap().path()
+    }
+
+    fn is_good(&self) -> bool {
+        let report = crate::check::check(&self.options, None, &mut |_| {}).unwrap();
+        report.is_good()
+    }
+}
+
+/// Spoils every page of a keymap but its headers, as a torn write would.
+fn tear_pages(map: &Path) {
+    let file = std::fs::File::options().write(true).open(map).unwrap();
+    let pages = file.metadata().unwrap().len() / 4096;
+    for page in 2..pages {
+        file.write_all_at(&[0x55; 512], page * 4096 + 1024).unwrap();
+    }
+}
+
+#[test]
+fn a_keymap_page_that_a_power_cut_has_torn_costs_nothing() {
+    let fixture = Fixture::new(1);
+    let (db, table) = fixture.create();
+    table.put(b"a/sealed", b"value").unwrap();
+    seal_all(&table);
+    drop(table);
+    db.kill();
+    tear_pages(&fixture.map_file());
+    assert!(fixture.is_good(), "a power cut leaves this");
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(table.get(b"a/sealed").unwrap().unwrap(), b"value");
+    // Torn while it is open, nothing but the next sealing meets it.
+    tear_pages(&fixture.map_file());
+    for number in 0..50 {
+        table.put(format!("{number}").as_bytes(), b"value").unwrap();
+    }
+    seal_all(&table);
+    table.upkeep().unwrap();
+    assert!(table.view.load().unindexed.is_empty());
+    drop(table);
+    db.close().unwrap();
+    assert!(fixture.is_good());
+}
+
+#[test]
+fn a_lookup_finds_what_is_there_while_the_keymap_is_made_anew() {
+    let fixture = Fixture::new(1);
+    let (_db, table) = fixture.create();
+    for number in 0..200 {
+        table.put(format!("{number}").as_bytes(), b"value").unwrap();
+    }
+    seal_all(&table);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut missed = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                missed += (0..200)
+                    .filter(|number| table.entry(format!("{number}").as_bytes()).unwrap().is_none())
+                    .count();
+            }
+            missed
+        });
+        for _ in 0..300 {
+            table.signals.ask_for_rebuild();
+            table.upkeep().unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(reader.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn what_is_below_a_lost_folder_is_lost_with_it() {
+    let fixture = Fixture::new(1);
+    let (db, table) = fixture.create();
+    table.set_shards(1).unwrap();
+    table.put(b"kept/file", b"value").unwrap();
+    table.flush().unwrap();
+    table.put(b"lost/deep/file", b"value").unwrap();
+    table.put(b"lost.not", b"value").unwrap();
+    let folder = table.entry(b"lost/").unwrap().unwrap().location;
+    drop(table);
+    db.kill();
+    let name = format!("{}-0.values", folder.segment);
+    let shard = fixture.segment_files().into_iter().find(|path| path.ends_with(&name)).unwrap();
+    let shard = std::fs::File::options().write(true).open(shard).unwrap();
+    shard.write_all_at(&[0; 16], folder.offset).unwrap();
+    for _ in 0..2 {
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        assert_eq!(keys(&table), ["kept/", "kept/file", "lost.not"]);
+        assert_eq!(table.get(b"lost/deep/file").unwrap(), None);
+        drop(table);
+        db.close().unwrap();
+    }
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    table.put(b"lost/deep/file", b"again").unwrap();
+    assert_eq!(table.get(b"lost/deep/file").unwrap().unwrap(), b"again");
+}
+
+#[test]
+fn the_name_of_a_table_that_could_not_be_dropped_can_be_used_again() {
+    for nth in 1.. {
+        let mut fixture = Fixture::new(2);
+        let faults = fixture.with_faults();
+        let (db, table) = fixture.create();
+        table.put(b"of the first", b"value").unwrap();
+        seal_all(&table);
+        drop(table);
+        faults.fail_nth(nth, libc::EIO);
+        let dropped = db.drop_table("table");
+        let is_over = faults.struck().is_empty();
+        faults.heal();
+        assert!(is_over || dropped.is_err(), "{nth}");
+        let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+        let table = db.create_table("table", TableSettings::default(), attributes).unwrap();
+        table.put(b"of the second", b"value").unwrap();
+        drop(table);
+        db.close().unwrap();
+        let db = fixture.open();
+        assert_eq!(keys(&db.table("table").unwrap()), ["of the second"], "{nth}");
+        if is_over {
+            break;
+        }
+    }
+}
+
+#[test]
+fn every_sync_that_fails_makes_the_table_read_only() {
+    let mut failed = 0;
+    for nth in 1.. {
+        let mut fixture = Fixture::new(1);
+        fixture.options.config.segment_keys_max = 8;
+        let faults = fixture.with_faults();
+        let (db, table) = fixture.create();
+        faults.fail_nth(nth, libc::EIO);
+        // Errors come to whoever calls, or stay with the threads of the table.
+        for number in 0..12 {
+            table.put(format!("{number}").as_bytes(), b"value").unwrap_or_default();
+        }
+        table.set_ttl(Some(Duration::from_secs(7200))).unwrap_or_default();
+        table.upkeep().unwrap_or_default();
+        fixture.options.clock.advance(Duration::from_secs(10_000));
+        table.upkeep().unwrap_or_default();
+        table.upkeep().unwrap_or_default();
+        let struck = faults.struck();
+        let Some((operation, path)) = struck.first() else { break };
+        if *operation == crate::disk::Operation::Sync {
+            failed += 1;
+            let reason = table.poisoned().unwrap_or_default();
+            assert!(reason.contains("sync"), "{nth}: {}: {reason:?}", path.display());
+            assert!(matches!(table.put(b"x", b"y"), Err(Error::Poisoned { .. })));
+            drop(table);
+            assert!(matches!(db.close(), Err(Error::Poisoned { .. })));
+        }
+    }
+    assert!(failed > 15, "only {failed} syncs");
+}
+
+#[test]
+fn a_dead_record_with_a_torn_header_does_not_keep_its_segment_from_being_sealed() {
+    let fixture = Fixture::new(1);
+    let (_db, table) = fixture.create();
+    table.set_shards(1).unwrap();
+    table.put(b"first", b"value").unwrap();
+    table.put(b"removed", b"value").unwrap();
+    let removed = table.entry(b"removed").unwrap().unwrap();
+    table.remove(b"removed").unwrap();
+    table.flush().unwrap();
+    let active = table.view.load().active.clone().unwrap();
+    let shard = active.shards[usize::from(removed.location.shard)].file().unwrap();
+    shard.write_all_at(&[0xff; 8], removed.location.offset + 20).unwrap();
+    drop(active);
+    seal_all(&table);
+    assert_eq!(table.poisoned(), None);
+    assert_eq!(keys(&table), ["first"]);
+}
