@@ -105,6 +105,13 @@ impl Table {
             for dir in dirs.all() {
                 context.disk.create_dir_all(dir)?;
             }
+            // Whoever made what is there may have been killed before the names were durable, and
+            // what is flushed from now on relies on them.
+            dirs.sync()?;
+            for dir in &table_dirs {
+                context.disk.sync_dir(dir)?;
+                context.disk.sync_parent(dir)?;
+            }
         }
         let keymap = open_keymap(context, &table_dirs, file.id())?;
         let run_files = RunFiles {
