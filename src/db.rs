@@ -262,10 +262,12 @@ impl Db {
     }
 
     /// Does now what background threads do in their own time: seals closed segments, drops expired
-    /// ones, mends keymaps.
+    /// ones, mends keymaps. Every table has its turn, whatever happens to the others; the first
+    /// failure is returned.
     pub fn upkeep(&self) -> Result<()> {
         self.check_open()?;
-        self.tables().iter().try_for_each(|table| table.upkeep())
+        let results: Vec<Result<()>> = self.tables().iter().map(|table| table.upkeep()).collect();
+        results.into_iter().collect()
     }
 
     /// Makes everything durable, ends background work and gives the roots back. Every table is

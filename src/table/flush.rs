@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// A flush that somebody else made may have failed.
-    fn check_not_poisoned(&self) -> Result<()> {
+    pub(super) fn check_not_poisoned(&self) -> Result<()> {
         match self.poisoned() {
             None => Ok(()),
             Some(reason) => Err(Error::Poisoned { table: self.name.clone(), reason }),

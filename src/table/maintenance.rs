@@ -278,6 +278,7 @@ impl Table {
     }
 
     fn do_upkeep(&self) -> Result<()> {
+        self.check_not_poisoned()?;
         self.make_spare()?;
         self.expire()?;
         while !self.signals.is_stopping() && self.seal_oldest()? {}

@@ -265,6 +265,15 @@ impl Story {
     fn set_ttl(&mut self, table: &str, ttl: Option<Duration>) {
         let Some(open) = self.table(table) else { return };
         let begun = self.at();
+        // What has expired by now may be dropped already, and shows itself no more.
+        let names = self.model.names(table).into_iter();
+        let expired: Vec<String> = names
+            .filter(|name| matches!(self.model.current(table, name), Ok(Some(_))))
+            .filter(|name| self.current(table, name) == Some(None))
+            .collect();
+        for name in expired {
+            self.model.change((table, "expire"), (begun, None), true, [(name, None)]);
+        }
         let result = open.set_ttl(ttl);
         let ended = self.note(&format!("set the ttl of {table}"), result);
         self.model.ttl(table, (begun, ended), ttl);
