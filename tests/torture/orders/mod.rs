@@ -37,6 +37,9 @@ const STEPS: usize = 110;
 const STATES: usize = 2;
 /// One in so many states gets a second power cut while it is opened.
 const SECOND_CUT: usize = 6;
+/// In one of so many cases only the process is killed; the power is cut when another one has gone
+/// on from there.
+const KILL: usize = 5;
 /// States that are looked at side by side.
 const WORKERS: usize = 2;
 /// Something is wrong with so many states: that is enough.
@@ -107,9 +110,9 @@ fn tell(base: &Path, seed: u64) -> Result<(Told, usize), String> {
     if let Some((what, error)) = story.failed.first() {
         return Err(format!("the story itself failed: {what}: {error}"));
     }
-    let (seen, at) = (look_at_story(&story)?, story.at());
+    let (shown, at) = (look_at_story(&story)?, story.at());
     let effects = recorder.effects();
-    let verdict = story.model.judge(at, Promise::Kill, &seen);
+    let verdict = story.model.judge(at, Promise::Kill, &shown);
     if !verdict.wrong.is_empty() {
         return Err(format!("before any power cut:\n  {}", verdict.wrong.join("\n  ")));
     }
@@ -193,7 +196,11 @@ fn cut_at(told: &Told, simulated: &Simulated, at: usize, place: &Path, shared: &
             continue;
         }
         let mut state = State { told, at, place, rng: rng.fork(), second_cuts: 0, checked: 0 };
-        let result = state.examine(&image);
+        let result = if at >= told.begins && state.rng.below(KILL) == 0 {
+            state.kill_then_cut(simulated)
+        } else {
+            state.examine(&image)
+        };
         let mut outcome = shared.lock().expect("no worker panics");
         outcome.states += 1;
         outcome.second_cuts += state.second_cuts;
@@ -281,6 +288,34 @@ impl State<'_> {
         Ok(simulated.cut(some_cut(&mut self.rng), &mut self.rng))
     }
 
+    /// The process is killed, another one opens what it left and makes all of it durable; then the
+    /// power is cut.
+    fn kill_then_cut(&mut self, simulated: &Simulated) -> Result<(), String> {
+        let text = |error: std::io::Error| error.to_string();
+        let all =
+            Cut { names: Loss::Nothing, bytes: Loss::Nothing, lengths_first: true, piece: 512 };
+        simulated.cut(all, &mut self.rng).write(self.place).map_err(text)?;
+        let mut simulated = simulated.killed(self.place).map_err(text)?;
+        let recorder = Arc::new(Recorder::default());
+        let disk = Disk::new().recorded_by(Arc::clone(&recorder));
+        let db = Db::open(self.options(disk)).map_err(|error| format!("after a kill: {error}"))?;
+        let seen = self.judge_as(Promise::Kill, &db, "after a kill")?;
+        let with_more = store_more(&db, seen)?;
+        let flushed = recorder.seen();
+        drop(db);
+        recorder.effects()[..flushed].iter().for_each(|effect| simulated.apply(effect));
+        let cut = some_cut(&mut self.rng);
+        simulated.cut(cut, &mut self.rng).write(self.place).map_err(text)?;
+        let when = format!("after a kill, a flush and a power cut with {cut:?}");
+        let db = Db::open(self.options(Disk::new())).map_err(|error| format!("{when}: {error}"))?;
+        let seen = look(&db, false).map_err(|trouble| format!("{when}: {trouble}"))?;
+        self.second_cuts += 1;
+        if seen == with_more {
+            return Ok(());
+        }
+        Err(format!("{when} it shows {seen:?}, before {with_more:?}"))
+    }
+
     fn examine_once(&mut self, image: &Image) -> Result<(), String> {
         image.write(self.place).map_err(|error| error.to_string())?;
         let mut shown = None;
@@ -319,9 +354,13 @@ impl State<'_> {
     }
 
     fn judge(&mut self, db: &Db, when: &str) -> Result<SeenAll, String> {
+        self.judge_as(Promise::PowerCut, db, when)
+    }
+
+    fn judge_as(&mut self, promise: Promise, db: &Db, when: &str) -> Result<SeenAll, String> {
         let model = &self.told.model;
         let seen = look(db, false).map_err(|trouble| format!("{when}: {trouble}"))?;
-        let mut verdict = model.judge(self.at, Promise::PowerCut, &seen);
+        let mut verdict = model.judge(self.at, promise, &seen);
         for table in seen.keys() {
             verdict.wrong.extend(hidden(db, table, &model.names(table), &seen)?);
         }

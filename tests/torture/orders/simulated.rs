@@ -76,6 +76,8 @@ pub(crate) struct Simulated {
     dirs: Vec<Dir>,
     ids: HashMap<FileId, usize>,
     seen: usize,
+    /// Effects before the record that is now applied.
+    before: usize,
 }
 
 /// What is lost of what was not synced.
@@ -113,7 +115,8 @@ impl Simulated {
     pub(crate) fn new(base: &Path, image: &Image) -> Self {
         let (files, ids) = (Vec::new(), HashMap::new());
         let base = base.to_path_buf();
-        let mut simulated = Self { base, files, dirs: vec![Dir::default()], ids, seen: 0 };
+        let dirs = vec![Dir::default()];
+        let mut simulated = Self { base, files, dirs, ids, seen: 0, before: 0 };
         for dir in &image.dirs {
             simulated.make_dirs(&simulated.base.join(dir));
         }
@@ -127,6 +130,15 @@ impl Simulated {
         }
         simulated.sync_everything();
         simulated
+    }
+
+    /// The same after the process was killed, and what it left was copied elsewhere with all that is
+    /// not durable yet. Another one goes on, with a record of its own.
+    pub(crate) fn killed(&self, base: &Path) -> io::Result<Self> {
+        let (base, before) = (base.to_path_buf(), self.seen);
+        let mut killed = Self { base, before, ids: HashMap::new(), ..self.clone() };
+        killed.meet()?;
+        Ok(killed)
     }
 
     fn sync_everything(&mut self) {
@@ -228,21 +240,25 @@ impl Simulated {
             Effect::Remove(path) | Effect::RemoveTree(path) => self.remove(path),
             Effect::MakeDirs(path) => self.make_dirs(path),
             Effect::SyncFile(id, begun) => {
+                let begun = self.before + begun;
                 let file = self.file(*id);
                 let (done, left) =
-                    std::mem::take(&mut file.unsynced).into_iter().partition(|(at, _)| at < begun);
+                    std::mem::take(&mut file.unsynced).into_iter().partition(|(at, _)| *at < begun);
                 file.unsynced = left;
                 let done: Vec<(usize, Step)> = done;
-                done.iter().for_each(|(_, step)| step.take(&mut file.synced));
+                for (_, step) in &done {
+                    step.take(&mut file.synced);
+                }
             }
             // What is above was there before.
             Effect::SyncDir(path, _) if !path.starts_with(&self.base) => {}
             Effect::SyncDir(path, begun) => {
+                let begun = self.before + begun;
                 let dir = self.dir_of(path);
                 let dir = &mut self.dirs[dir];
                 let unsynced = std::mem::take(&mut dir.unsynced);
                 for (at, names) in unsynced {
-                    if at < *begun {
+                    if at < begun {
                         set(&mut dir.synced, &names);
                     } else {
                         dir.unsynced.push((at, names));
@@ -331,10 +347,9 @@ impl File {
     fn reached(&self, loss: Loss, queue_end: usize, rng: &mut Rng) -> usize {
         let all = self.unsynced.len();
         match loss {
-            Loss::Nothing => all,
             Loss::Everything => 0,
             Loss::Some(percent) if rng.percent(percent) => rng.below(all + 1),
-            Loss::Some(_) => all,
+            Loss::Nothing | Loss::Some(_) => all,
             Loss::Later => self.unsynced.iter().filter(|(at, _)| *at < queue_end).count(),
         }
     }

@@ -114,15 +114,15 @@ impl Story {
             // It may have failed before.
             self.open();
             match step * 24 / steps {
-                3 if self.is_first(step, steps) => self.flush_all(),
-                6 | 16 if self.is_first(step, steps) => self.expire("pass"),
-                9 if self.is_first(step, steps) => self.drop_table("drop"),
-                11 if self.is_first(step, steps) => self.make_table("drop"),
-                13 | 20 if self.is_first(step, steps) => {
+                3 if Self::is_first(step, steps) => self.flush_all(),
+                6 | 16 if Self::is_first(step, steps) => self.expire("pass"),
+                9 if Self::is_first(step, steps) => self.drop_table("drop"),
+                11 if Self::is_first(step, steps) => self.make_table("drop"),
+                13 | 20 if Self::is_first(step, steps) => {
                     self.close();
                     self.open();
                 }
-                18 if self.is_first(step, steps) => self.expire("keep"),
+                18 if Self::is_first(step, steps) => self.expire("keep"),
                 _ => self.step(),
             }
         }
@@ -131,7 +131,7 @@ impl Story {
     }
 
     /// Whether the step before belonged to another part of the story.
-    fn is_first(&self, step: usize, steps: usize) -> bool {
+    fn is_first(step: usize, steps: usize) -> bool {
         step > 0 && (step - 1) * 24 / steps != step * 24 / steps
     }
 
@@ -503,17 +503,17 @@ impl Story {
         let now_ns = self.options.clock.now_ns();
         let value = Value { seed: 0, bytes: 0, mode: 0o750, written_ns: now_ns };
         // They may have expired, so what is there is asked.
-        match open.exists(name.as_bytes()) {
-            Ok(false) => {
-                self.change((table, "mkdir"), vec![(name.clone(), Some(value))], |table| {
-                    let attributes = Attributes::new(Kind::Folder, 0o750, 0, 0, now_ns);
-                    table.create_folder(name.as_bytes(), attributes).map(drop)
-                })
-            }
-            Ok(true) => self.change((table, "rmdir"), vec![(name.clone(), None)], |table| {
-                table.remove_folder(name.as_bytes())
-            }),
-            Err(_) => {}
+        let Ok(is_there) = open.exists(name.as_bytes()) else { return };
+        let key = name.clone();
+        if is_there {
+            self.change((table, "rmdir"), vec![(name, None)], |table| {
+                table.remove_folder(key.as_bytes())
+            });
+            return;
         }
+        self.change((table, "mkdir"), vec![(name, Some(value))], |table| {
+            let attributes = Attributes::new(Kind::Folder, 0o750, 0, 0, now_ns);
+            table.create_folder(key.as_bytes(), attributes).map(drop)
+        });
     }
 }
