@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use crate::orders::simulated::Image;
 
 /// How long the short form of a campaign takes.
-const SHORT: Duration = Duration::from_secs(25);
+const SHORT: Duration = Duration::from_secs(12);
 /// In memory: nothing here depends on what a real sync does.
 const MEMORY: &str = "/dev/shm";
 

@@ -8,6 +8,9 @@ use crate::story::model::{Seen, SeenAll, SeenTable};
 
 /// What the database shows, and what is wrong with it by itself.
 pub(crate) fn look(db: &Db, may_fail: bool) -> Result<SeenAll, String> {
+    if let Some((table, reason)) = db.unavailable_tables().first() {
+        return Err(format!("table {table} is unavailable: {reason}"));
+    }
     let mut all = SeenAll::new();
     for table in db.tables() {
         let seen = look_at(&table, may_fail)
