@@ -448,7 +448,7 @@ impl Filesystem for Translator {
 
     fn setxattr(
         &self,
-        _asked: &Asked,
+        asked: &Asked,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -458,7 +458,7 @@ impl Filesystem for Translator {
     ) {
         self.count(Request::SetXattr);
         let set = SetMode::from_flags(flags)
-            .and_then(|mode| self.fs.setxattr(ino.0, name.as_bytes(), value, mode));
+            .and_then(|mode| self.fs.setxattr(caller(asked), ino.0, name.as_bytes(), value, mode));
         empty(reply, set);
     }
 

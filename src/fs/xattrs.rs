@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Errno, Fs, Known, Node, Result, TOP_INO, is_table_folder, table_number};
+use super::{Caller, Errno, Fs, Known, Node, Result, TOP_INO, is_table_folder, table_number};
 use crate::format::attributes::Kind;
 use crate::settings::{duration_text, parse_grace, parse_shards, parse_ttl, ttl_text};
 use crate::table::Table;
@@ -109,6 +109,7 @@ impl Fs {
     /// Changes a setting. What does not parse changes nothing.
     pub(crate) fn setxattr(
         &self,
+        caller: Caller,
         ino: u64,
         name: &[u8],
         value: &[u8],
@@ -121,6 +122,11 @@ impl Fs {
             Owner::File(_) if !name.is_of_tables() => return Err(Errno::EPERM),
             _ => return Err(Errno::EOPNOTSUPP),
         };
+        // Whoever may make files in a table must not be able to let those of others expire. The
+        // kernel asks only for the right to write to the folder, as for any `user.` attribute.
+        if caller.uid != 0 && caller.uid != table.attributes().uid {
+            return Err(Errno::EPERM);
+        }
         if mode == SetMode::Create {
             return Err(Errno::EEXIST);
         }

@@ -17,6 +17,7 @@ mod listing;
 mod mounted;
 mod mounting;
 mod program;
+mod security;
 mod semantics;
 mod service;
 mod shell;

@@ -168,7 +168,7 @@ impl Fixture {
 
     fn set_ttl(&self, text: &str) {
         self.fs
-            .setxattr(self.t, b"user.littfs.ttl", text.as_bytes(), super::SetMode::Any)
+            .setxattr(ROOT, self.t, b"user.littfs.ttl", text.as_bytes(), super::SetMode::Any)
             .expect("set");
     }
 
@@ -250,7 +250,10 @@ fn read_only_mounts_refuse_every_change() {
     assert_eq!(fs.rmdir(TOP_INO, b"t").err(), refused);
     assert_eq!(fs.rename((f.t, b"a"), (f.t, b"b"), 0).err(), refused);
     assert_eq!(fs.setattr(ROOT, ino, &Changes::default()).err(), refused);
-    assert_eq!(fs.setxattr(f.t, b"user.littfs.ttl", b"1d", super::SetMode::Any).err(), refused);
+    assert_eq!(
+        fs.setxattr(ROOT, f.t, b"user.littfs.ttl", b"1d", super::SetMode::Any).err(),
+        refused
+    );
     assert_eq!(fs.open(ino, W).err(), refused);
     fs.open(ino, R).expect("opened for reading");
 }

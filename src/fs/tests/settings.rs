@@ -9,7 +9,7 @@ fn get(f: &Fixture, ino: u64, name: &str) -> Result<String> {
 }
 
 fn set(f: &Fixture, ino: u64, name: &str, value: &str) -> Result<()> {
-    f.fs.setxattr(ino, name.as_bytes(), value.as_bytes(), SetMode::Any)
+    f.fs.setxattr(ROOT, ino, name.as_bytes(), value.as_bytes(), SetMode::Any)
 }
 
 #[test]
@@ -32,12 +32,12 @@ fn tables_have_settings() {
     ] {
         assert_eq!(set(&f, f.t, name, value), Err(Errno::EINVAL), "{name} {value}");
     }
-    let not_text = f.fs.setxattr(f.t, b"user.littfs.ttl", b"\xff", SetMode::Any);
+    let not_text = f.fs.setxattr(ROOT, f.t, b"user.littfs.ttl", b"\xff", SetMode::Any);
     assert_eq!(not_text, Err(Errno::EINVAL));
     assert_eq!(get(&f, f.t, "user.littfs.ttl").expect("read"), "12h30m", "nothing changed");
-    let created = f.fs.setxattr(f.t, b"user.littfs.ttl", b"1d", SetMode::Create);
+    let created = f.fs.setxattr(ROOT, f.t, b"user.littfs.ttl", b"1d", SetMode::Create);
     assert_eq!(created, Err(Errno::EEXIST));
-    f.fs.setxattr(f.t, b"user.littfs.ttl", b"1d", SetMode::Replace).expect("replaced");
+    f.fs.setxattr(ROOT, f.t, b"user.littfs.ttl", b"1d", SetMode::Replace).expect("replaced");
     f.settled("a", b"12345");
     assert_eq!(get(&f, f.t, "user.littfs.keys").expect("read"), "1");
     assert_eq!(get(&f, f.t, "user.littfs.bytes").expect("read"), "5");

@@ -1,0 +1,3 @@
+//! Clients and database directories that mean harm: each is refused, contained or bounded.
+
+mod strangers;
