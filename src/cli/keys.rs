@@ -1,5 +1,6 @@
 //! `littfs keys`: the keys of a table in order, in either direction.
 
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
@@ -10,19 +11,25 @@ use super::args::KeysArguments;
 use super::database::{Access, open};
 use super::output::Output;
 
-/// Runs `littfs keys`. Keys are written as the bytes they are.
+/// Runs `littfs keys`. Keys are written as the bytes they are, unless to a terminal, which would
+/// obey those that begin with an escape.
 pub(super) fn run(arguments: &KeysArguments) -> Outcome {
     let (db, _) = open(&arguments.database, Access::Read)?;
     let table = db.table(&arguments.table)?;
     let prefix = arguments.prefix.as_deref().map(OsStrExt::as_bytes).unwrap_or_default();
     let direction = if arguments.reverse { Direction::Backward } else { Direction::Forward };
     let end: &[u8] = if arguments.null { b"\0" } else { b"\n" };
+    let is_shown = !arguments.null && std::io::stdout().is_terminal();
     let mut output = Output::new();
     for item in table.scan(prefix, None, direction)? {
         let (key, entry) = item?;
         if entry.kind() != Kind::Folder || arguments.folders {
-            output.bytes(&key)?;
-            output.bytes(end)?;
+            if is_shown {
+                output.line(&String::from_utf8_lossy(&key))?;
+            } else {
+                output.bytes(&key)?;
+                output.bytes(end)?;
+            }
         }
     }
     output.finish()?;

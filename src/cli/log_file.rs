@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use env_logger::{Builder, Env, Target};
 
+use super::output::escaped;
 use super::{Failure, fail};
 
 /// Lines held before the file can be opened; what comes beyond is dropped.
@@ -21,7 +22,17 @@ const HELD_BYTES_MAX: usize = 256 << 10;
 pub(crate) const MOUNT_LEVEL: &str = "info,fuser=error";
 
 fn builder(default_level: &str) -> Builder {
-    Builder::from_env(Env::default().default_filter_or(default_level.to_owned()))
+    let env = Env::default().default_filter_or(default_level.to_owned());
+    let mut builder = Builder::from_env(env);
+    // In the form of the library, but with control characters escaped.
+    builder.format(|line, record| {
+        let (at, level) = (line.timestamp(), record.level());
+        let style = line.default_level_style(level);
+        let message = record.args().to_string();
+        let message = escaped(&message);
+        writeln!(line, "[{at} {style}{level:<5}{style:#} {}] {message}", record.target())
+    });
+    builder
 }
 
 /// Logs to stderr; `RUST_LOG` has the last word on the level.
@@ -37,6 +48,8 @@ pub(crate) struct LogFile(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     path: PathBuf,
+    /// Whether a person chose the place. Such a file may be a link, a pipe or a terminal.
+    is_named: bool,
     file: Option<File>,
     held: Vec<u8>,
 }
@@ -44,7 +57,7 @@ struct State {
 impl LogFile {
     /// A file that is opened at once, since the person named it.
     pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
-        let log = Self::later(path.to_path_buf());
+        let log = Self::new(path.to_path_buf(), true);
         match log.open() {
             Ok(_) => Ok(log),
             Err(error) => fail(format!("cannot write the log file {}: {error}", path.display())),
@@ -53,7 +66,11 @@ impl LogFile {
 
     /// A file that is opened by [`LogFile::open`].
     pub(crate) fn later(path: PathBuf) -> Self {
-        Self(Arc::new(Mutex::new(State { path, file: None, held: Vec::new() })))
+        Self::new(path, false)
+    }
+
+    fn new(path: PathBuf, is_named: bool) -> Self {
+        Self(Arc::new(Mutex::new(State { path, is_named, file: None, held: Vec::new() })))
     }
 
     /// Makes this the log of the process.
@@ -66,14 +83,28 @@ impl LogFile {
     pub(crate) fn open(&self) -> io::Result<File> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.file.is_none() {
-            let mut options = OpenOptions::new();
-            let mut file = options.create(true).append(true).mode(0o640).open(&state.path)?;
+            let mut file = open_file(&state.path, state.is_named)?;
             let held = std::mem::take(&mut state.held);
             file.write_all(&held)?;
             state.file = Some(file);
         }
         state.file.as_ref().map_or_else(|| Err(io::ErrorKind::NotFound.into()), File::try_clone)
     }
+}
+
+/// Opens a log file for appending. In a root, where others may have put something of this name, it
+/// must be a regular file: a link would lead elsewhere, a pipe would keep the mount waiting.
+fn open_file(path: &Path, is_named: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o640);
+    if is_named {
+        return options.open(path);
+    }
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("{} is no regular file", path.display())));
+    }
+    Ok(file)
 }
 
 impl Write for LogFile {

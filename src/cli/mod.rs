@@ -68,7 +68,7 @@ pub(crate) fn fail<T>(message: impl Into<String>) -> Result<T, Failure> {
 /// Talks to the person, on stderr. That nobody listens is no reason to stop.
 pub(crate) fn say(message: &str) {
     use std::io::Write;
-    let line = format!("{}: {}\n", name(), message.replace('\n', " "));
+    let line = format!("{}: {}\n", name(), output::escaped(&message.replace('\n', " ")));
     drop(std::io::stderr().write_all(line.as_bytes()));
 }
 

@@ -1,5 +1,6 @@
 //! Standard output: the one place that writes to it.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
 use super::Failure;
@@ -21,15 +22,15 @@ impl Output {
         self.0.write_all(bytes).map_err(failure)
     }
 
-    /// Writes a line.
+    /// Writes a line for a person.
     pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
-        self.bytes(line.as_bytes())?;
+        self.bytes(escaped(line).as_bytes())?;
         self.bytes(b"\n")
     }
 
     /// Writes a value as JSON and a newline.
     pub(crate) fn json(&mut self, value: &serde_json::Value) -> Result<(), Failure> {
-        self.line(&format!("{value:#}"))
+        self.bytes(format!("{value:#}\n").as_bytes())
     }
 
     /// Hands everything over. Must be called at the end: dropping forgets errors.
@@ -44,6 +45,23 @@ fn failure(error: io::Error) -> Failure {
         ErrorKind::BrokenPipe => Failure::Closed,
         _ => Failure::Message(format!("cannot write to standard output: {error}")),
     }
+}
+
+/// The text with control characters made visible. Names of files may have any: they must neither
+/// reach a terminal, which would obey them, nor begin a line of their own in a log.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if letter.is_control() {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// A number of bytes for people: three digits and a binary unit.
@@ -97,6 +115,12 @@ mod tests {
         ] {
             assert_eq!(human_bytes(bytes), text);
         }
+    }
+
+    #[test]
+    fn what_terminals_obey_is_shown_instead() {
+        assert_eq!(escaped("a \u{e9} \\ \u{202e}"), "a \u{e9} \\ \u{202e}");
+        assert_eq!(escaped("\u{1b}[31m\n\r\t\u{9b}x\u{7f}"), "\\u{1b}[31m\\n\\r\\t\\u{9b}x\\u{7f}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! root's last. The mount table says which root that is, so no process is looked for by name.
 
 use std::ffi::OsStr;
-use std::fs::{File, TryLockError};
+use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use littfs::config::Config;
+use littfs::disk::Disk;
 use littfs::{LOCK_FILE_NAME, LOG_FILE_NAME};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
@@ -164,8 +165,10 @@ fn wait_for_release(mountpoint: &Path, root: &Path, wait_max: Duration) -> Outco
 
 /// Waits until nobody holds the lock of a root; false when that takes longer than this.
 pub(super) fn is_released(root: &Path, wait_max: Duration) -> bool {
-    // Without it the drive is gone, or it is another user's: there is nothing to wait for.
-    let Ok(lock) = File::open(root.join(LOCK_FILE_NAME)) else { return true };
+    // Without it the drive is gone, or it is another user's: there is nothing to wait for. A pipe
+    // in its place, which a plain open would wait at, is refused.
+    let Ok(lock) = Disk::new().open(&root.join(LOCK_FILE_NAME)) else { return true };
+    let lock = lock.as_file();
     let started = Instant::now();
     loop {
         match lock.try_lock_shared() {
@@ -209,7 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary directory");
         let wait = || wait_for_release(Path::new("/m"), folder.path(), Duration::from_millis(30));
         assert!(wait().is_ok(), "no lock file, nothing to wait for");
-        let lock = File::create(folder.path().join(LOCK_FILE_NAME)).expect("create");
+        let lock = std::fs::File::create(folder.path().join(LOCK_FILE_NAME)).expect("create");
         lock.lock().expect("lock");
         match wait() {
             Err(Failure::Message(message)) => assert!(message.contains("still busy"), "{message}"),

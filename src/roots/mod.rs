@@ -44,6 +44,8 @@ pub(crate) const REPLACED_PREFIX: &str = ".replaced-";
 
 /// The mode of a root directory that is made here.
 const ROOT_MODE: u32 = 0o700;
+/// A root with this permission is warned of.
+const OTHERS_WRITE: u32 = 0o002;
 
 /// One of the roots that are open; the position among the given paths that were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -324,6 +326,10 @@ fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
 
 fn open_root(path: PathBuf, id: Identity) -> Result<Root> {
     let metadata = fs::metadata(&path).map_err(|source| Error::io("stat", &path, source))?;
+    if metadata.mode() & OTHERS_WRITE != 0 {
+        let shown = path.display();
+        log::warn!("anybody on this machine can take files away from {shown}: use chmod o-w on it");
+    }
     Ok(Root { path, id, device: metadata.dev(), failure: OnceLock::new() })
 }
 

@@ -1,3 +1,4 @@
 //! Clients and database directories that mean harm: each is refused, contained or bounded.
 
+mod roots;
 mod strangers;
