@@ -1,4 +1,5 @@
 //! Clients and database directories that mean harm: each is refused, contained or bounded.
 
+mod clients;
 mod roots;
 mod strangers;
