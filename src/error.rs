@@ -264,6 +264,17 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether this process, or the machine, has too many files open. It says nothing about what
+    /// was to be opened.
+    #[must_use]
+    pub fn is_out_of_descriptors(&self) -> bool {
+        let errno = match self {
+            Self::Io { source, .. } => source.raw_os_error(),
+            _ => None,
+        };
+        matches!(errno, Some(libc::EMFILE | libc::ENFILE))
+    }
 }
 
 /// A key as it is shown in messages: lossy UTF-8.

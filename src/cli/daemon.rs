@@ -11,6 +11,7 @@ use std::time::Duration;
 use littfs::config::Config;
 use littfs::fuse::{Mount, MountOptions};
 use littfs::{Db, LOG_FILE_NAME};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::database::Access;
 use super::log_file::LogFile;
@@ -123,6 +124,7 @@ fn serve(
     ending: impl FnOnce(),
 ) -> Outcome {
     let signals = Signals::watch()?;
+    raise_descriptor_limit();
     let access = if plan.options.read_only { Access::Read } else { Access::Write };
     let db = Db::open(database::open_options(&plan.config, access, plan.options.degraded))?;
     let mount = Mount::new(&db, &plan.mountpoint, &mount_options(plan))?;
@@ -144,6 +146,16 @@ fn serve(
     log::info!("{} is unmounted", plan.mountpoint.display());
     db.close()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes as many descriptors as are allowed: files that clients keep open take one each when they
+/// are large, and the usual 1024 are meant for programs that are no file system.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::info!("the limit of open files stays as it is: {error}");
+    }
 }
 
 fn mount_options(plan: &Plan) -> MountOptions {

@@ -29,7 +29,7 @@ macro_rules! errnos {
 }
 
 errnos! {
-    EACCES EBADF EBUSY EEXIST EFBIG EINVAL EIO EISDIR ENAMETOOLONG ENODATA ENOENT ENOSPC ENOTDIR ENOTEMPTY
+    EACCES EBADF EBUSY EEXIST EFBIG EINVAL EIO EISDIR ENAMETOOLONG ENFILE ENODATA ENOENT ENOSPC ENOTDIR ENOTEMPTY
     EOPNOTSUPP EPERM ERANGE EROFS ESTALE EXDEV
 }
 
@@ -37,6 +37,11 @@ impl From<Error> for Errno {
     fn from(error: Error) -> Self {
         if error.is_no_space() {
             return Self::ENOSPC;
+        }
+        if error.is_out_of_descriptors() {
+            // Not EMFILE: it is not the caller who has too many.
+            log::error!("{error}");
+            return Self::ENFILE;
         }
         let errno = match &error {
             Error::InvalidKey { .. }
@@ -104,5 +109,7 @@ mod tests {
         let broken = io::Error::other("broken");
         assert_eq!(of(Error::io("write", Path::new("/x"), full)), Errno::ENOSPC);
         assert_eq!(of(Error::io("write", Path::new("/x"), broken)), Errno::EIO);
+        let too_many = io::Error::from_raw_os_error(libc::EMFILE);
+        assert_eq!(of(Error::io("open", Path::new("/x"), too_many)), Errno::ENFILE);
     }
 }

@@ -73,6 +73,11 @@ impl PackedShard {
         Ok(())
     }
 
+    /// It was not synced after all.
+    pub(crate) fn note_unsynced(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
     /// The file, if anything was written to it since this was asked last: the caller is to sync it.
     pub(crate) fn take_unsynced(&self) -> Option<Arc<DiskFile>> {
         let is_dirty = self.dirty.swap(false, Ordering::AcqRel);

@@ -355,7 +355,10 @@ impl ActiveSegment {
         let log_bytes = self.log.begin_sync();
         self.synced_bytes.store(self.record_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
         self.sync_files(dirs, &mut has_failed)
-            .and_then(|()| self.log.end_sync(log_bytes).inspect_err(|_| *has_failed = true))
+            .and_then(|()| {
+                let ended = self.log.end_sync(log_bytes);
+                ended.inspect_err(|error| *has_failed = !error.is_out_of_descriptors())
+            })
             .inspect_err(|_| self.log.abort_sync())
     }
 
@@ -372,12 +375,28 @@ impl ActiveSegment {
             let source = std::io::Error::other("an earlier sync of it has failed");
             return Err(Error::io("sync", &self.keys_path, source));
         }
-        let mut files = std::mem::take(&mut *self.unsynced_dedicated.lock());
-        files.extend(self.shards.iter().filter_map(PackedShard::take_unsynced));
+        let dedicated = std::mem::take(&mut *self.unsynced_dedicated.lock());
+        let unsynced = |shard: &PackedShard| shard.take_unsynced();
+        let packed: Vec<_> = self.shards.iter().map(unsynced).collect();
         let names = self.names_unsynced.swap(false, Ordering::AcqRel);
-        sync_together(&files)
-            .and_then(|()| if names { dirs.sync() } else { Ok(()) })
-            .inspect_err(|_| *has_failed = true)
+        let files: Vec<_> = dedicated.iter().chain(packed.iter().flatten()).cloned().collect();
+        let synced = sync_together(&files);
+        // Their descriptors may be the last ones.
+        drop(files);
+        let Err(error) = synced.and_then(|()| if names { dirs.sync() } else { Ok(()) }) else {
+            return Ok(());
+        };
+        if error.is_out_of_descriptors() {
+            // What could not even be opened was not synced, and can be when some are free again.
+            self.unsynced_dedicated.lock().extend(dedicated);
+            for (shard, _) in self.shards.iter().zip(&packed).filter(|(_, file)| file.is_some()) {
+                shard.note_unsynced();
+            }
+            self.names_unsynced.fetch_or(names, Ordering::AcqRel);
+        } else {
+            *has_failed = true;
+        }
+        Err(error)
     }
 
     /// Bytes of records that no sync has begun with.

@@ -70,8 +70,15 @@ impl Table {
         // Oldest first, so that a mention is never durable before what it refers to.
         let unsealed: Vec<_> = view.unsealed().map(Arc::clone).collect();
         for segment in unsealed.iter().rev() {
-            segment.sync(&self.dirs).inspect_err(|error| self.poison(error))?;
+            segment.sync(&self.dirs).inspect_err(|error| self.poison_unless_unopened(error))?;
         }
         Ok(())
+    }
+
+    /// What could not even be opened was not synced, and can be when descriptors are free again.
+    pub(super) fn poison_unless_unopened(&self, error: &Error) {
+        if !error.is_out_of_descriptors() {
+            self.poison(error);
+        }
     }
 }

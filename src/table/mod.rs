@@ -196,7 +196,7 @@ impl Table {
     /// The same if it was a sync that failed, whatever of: it is never tried again.
     fn poison_if_sync(&self, error: &Error) {
         if matches!(error, Error::Io { action: "sync", .. }) {
-            self.poison(error);
+            self.poison_unless_unopened(error);
         }
     }
 

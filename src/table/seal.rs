@@ -205,7 +205,7 @@ impl Table {
     fn poison_unless_full(&self, error: &Error) {
         self.poison_if_sync(error);
         if !error.is_no_space() {
-            self.poison(error);
+            self.poison_unless_unopened(error);
         }
     }
 

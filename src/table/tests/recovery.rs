@@ -459,3 +459,31 @@ fn value_ids_are_never_used_again() {
         db.close().unwrap();
     }
 }
+
+/// Whoever opens very many files must not make a table read-only: what could not be opened was not
+/// synced either, and can be later.
+#[test]
+fn too_many_open_files_do_not_poison_a_table() {
+    for nth in 1..=12 {
+        let mut fixture = Fixture::new(2);
+        fixture.options.config.flush_interval = Duration::from_secs(3600);
+        let faults = Arc::new(crate::disk::Faults::default());
+        fixture.options.disk = crate::disk::Disk::with_faults(Arc::clone(&faults));
+        let (db, table) = fixture.create();
+        table.put(b"small", b"x").unwrap();
+        let large = vec![1; fixture.options.config.spill_bytes as usize + 1];
+        table.put(b"large", &large).unwrap();
+        faults.fail_nth(nth, libc::EMFILE);
+        let first = table.flush();
+        assert!(first.is_ok() || first.is_err_and(|error| error.is_out_of_descriptors()));
+        faults.fail_nth(1 << 40, libc::EMFILE);
+        assert_eq!(table.poisoned(), None);
+        table.flush().unwrap();
+        table.put(b"after", b"y").unwrap();
+        drop(table);
+        db.kill();
+        let db = fixture.open();
+        let table = db.table("table").unwrap();
+        assert!(table.get(b"large").unwrap().as_ref() == Some(&large), "{nth}");
+    }
+}
