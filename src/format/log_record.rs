@@ -87,6 +87,9 @@ impl LogHeader {
         if version > VERSION {
             return Err(Malformed::Future { found: version.into(), supported: VERSION.into() });
         }
+        if version == 0 {
+            return Err(Malformed::damaged(3, "version 0 does not exist"));
+        }
         let crc = fields.u32()?;
         if bytes.len() < LOG_HEADER_BYTES || crc32c(&bytes[8..LOG_HEADER_BYTES]) != crc {
             return Err(Malformed::damaged(4, "the key log's header fails its checksum"));
@@ -249,7 +252,7 @@ fn decode_body(kind: u8, body: &[u8]) -> Result<(&[u8], Mention), Malformed> {
             let present = fields.u8()?;
             fields.zeros(6)?;
             let supersedes = match present {
-                0 => None,
+                0 if place == 0 && shard == 0 => None,
                 1 => Some(Location::from_packed(place, shard)),
                 _ => return Err(Malformed::damaged(9, "superseded record is malformed")),
             };
@@ -336,6 +339,24 @@ mod tests {
             let mut damaged = bytes[..first].to_vec();
             damaged[position] ^= 1;
             assert!(decode(&damaged).is_err(), "byte {position}");
+        }
+    }
+
+    /// Found by fuzzing: all of them were taken for good.
+    #[test]
+    fn version_0_and_stray_places_of_removals_are_refused() {
+        let header =
+            LogHeader { table_id: [1; 16], segment: SegmentNumber(1), shards: 1, opened_at_ns: 2 };
+        let mut versionless = header.encode();
+        versionless[3] = 0;
+        assert!(LogHeader::decode(&versionless).is_err());
+        for stray in [12, 19, 20] {
+            let mut bytes = Vec::new();
+            encode_mention(b"key", &Mention::Removed { supersedes: None }, &mut bytes);
+            assert!(decode(&bytes).is_ok());
+            bytes[stray] = 1;
+            finish(0, &mut bytes);
+            assert!(decode(&bytes).is_err(), "byte {stray}");
         }
     }
 }

@@ -102,6 +102,9 @@ impl SegmentMetadata {
         if version > VERSION {
             return Err(Malformed::Future { found: version.into(), supported: VERSION.into() });
         }
+        if version == 0 {
+            return Err(Malformed::damaged(3, "version 0 does not exist"));
+        }
         let crc = fields.u32()?;
         if bytes.len() != SEGMENT_METADATA_BYTES {
             let reason = format!("{} bytes, {SEGMENT_METADATA_BYTES} expected", bytes.len());
@@ -137,6 +140,9 @@ impl SegmentMetadata {
             superseded_bytes: fields.u64()?,
         };
         let sealed = (is_sealed == 1).then_some(summary);
+        if sealed.is_none() && summary != SegmentSummary::default() {
+            return Err(Malformed::damaged(56, "an active segment has no summary yet"));
+        }
         Ok(Self { table_id, segment, shards, salt: Salt(salt), opened_at_ns, sealed })
     }
 }
@@ -169,5 +175,26 @@ mod tests {
         }
         let active = SegmentMetadata { sealed: None, ..metadata };
         assert_eq!(SegmentMetadata::decode(&active.encode()), Ok(active));
+    }
+
+    /// Found by fuzzing: both were taken for good.
+    #[test]
+    fn version_0_and_a_summary_of_an_active_segment_are_refused() {
+        let good = SegmentMetadata {
+            table_id: [1; 16],
+            segment: SegmentNumber(1),
+            shards: 1,
+            salt: Salt([5; 16]),
+            opened_at_ns: 6,
+            sealed: Some(SegmentSummary { files: 7, ..SegmentSummary::default() }),
+        };
+        let mut versionless = good.encode();
+        versionless[3] = 0;
+        assert!(SegmentMetadata::decode(&versionless).is_err());
+        let mut active = good.encode();
+        active[28] = 0;
+        let crc = crc32c(&active[8..]);
+        active[4..8].copy_from_slice(&crc.to_le_bytes());
+        assert!(SegmentMetadata::decode(&active).is_err());
     }
 }
