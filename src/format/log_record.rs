@@ -220,7 +220,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(LogRecord<'_>, usize), Malformed> 
     fields.zeros(3)?;
     let body = &bytes[RECORD_HEADER_BYTES..end];
     let record = match kind {
-        KIND_SYNCED => LogRecord::Synced(Fields::new(body).u64()?),
+        KIND_SYNCED => LogRecord::Synced(decode_synced(body)?),
         KIND_BATCH => LogRecord::Batch(decode_batch(body)?),
         _ => {
             let (key, mention) = decode_body(kind, body)?;
@@ -228,6 +228,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(LogRecord<'_>, usize), Malformed> 
         }
     };
     Ok((record, end))
+}
+
+fn decode_synced(body: &[u8]) -> Result<u64, Malformed> {
+    let mut fields = Fields::new(body);
+    let log_bytes = fields.u64()?;
+    if fields.left() > 0 {
+        return Err(Malformed::damaged(4, "a synced mark has 8 bytes"));
+    }
+    Ok(log_bytes)
 }
 
 fn decode_batch(body: &[u8]) -> Result<Vec<(&[u8], Mention)>, Malformed> {
@@ -344,7 +353,7 @@ mod tests {
 
     /// Found by fuzzing: all of them were taken for good.
     #[test]
-    fn version_0_and_stray_places_of_removals_are_refused() {
+    fn version_0_and_stray_bytes_are_refused() {
         let header =
             LogHeader { table_id: [1; 16], segment: SegmentNumber(1), shards: 1, opened_at_ns: 2 };
         let mut versionless = header.encode();
@@ -358,5 +367,11 @@ mod tests {
             finish(0, &mut bytes);
             assert!(decode(&bytes).is_err(), "byte {stray}");
         }
+        let mut mark = Vec::new();
+        encode_synced(48, &mut mark);
+        assert!(decode(&mark).is_ok());
+        mark.push(0);
+        finish(0, &mut mark);
+        assert!(decode(&mark).is_err(), "bytes behind a synced mark");
     }
 }
