@@ -71,6 +71,8 @@ mod error;
 mod format;
 mod fs;
 pub mod fuse;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod keymap;
 mod memory;
 mod names;

@@ -9,6 +9,8 @@
 pub(crate) mod attributes;
 pub(crate) mod bytes;
 pub(crate) mod entry;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod key_hash;
 pub(crate) mod keymap_header;
 pub(crate) mod keymap_page;
