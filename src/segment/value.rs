@@ -68,8 +68,9 @@ impl RecordBytes {
         let start = usize::try_from(self.header.body_offset()).unwrap_or(usize::MAX);
         let length = usize::try_from(self.header.value_bytes).unwrap_or(usize::MAX);
         if self.header.value_bytes > BLOCK_BYTES {
-            let mut value = vec![0; length];
             let reader = ValueBytes::new(self.header, Arc::clone(file), offset, Arc::clone(file));
+            reader.check_file_length()?;
+            let mut value = vec![0; length];
             let filled = reader.read_at(0, &mut value)?;
             value.truncate(filled);
             return Ok(value);
@@ -130,6 +131,18 @@ impl ValueBytes {
 
     pub(crate) fn header(&self) -> &RecordHeader {
         &self.header
+    }
+
+    /// Refuses a value that its file is too short for. To be asked before memory for all of it is
+    /// taken: a length that is not true can be that of terabytes.
+    pub(crate) fn check_file_length(&self) -> Result<()> {
+        let file_bytes = self.data_file.len()?;
+        if file_bytes.saturating_sub(self.data_offset) < self.header.value_bytes {
+            let reason =
+                format!("a value of {} bytes goes on behind the end", self.header.value_bytes);
+            return Err(Error::corrupt(self.data_file.path(), file_bytes, reason));
+        }
+        Ok(())
     }
 
     /// Fills `buffer` from `offset` of the value; returns fewer bytes only at its end.

@@ -46,6 +46,7 @@ impl Table {
             return record.into_value(&file, entry.location.offset).map(Some);
         }
         let reader = self.reader(&entry, &record, file)?;
+        reader.0.check_file_length()?;
         let mut value = vec![0; whole(entry.value_bytes)?];
         reader.read_at(0, &mut value)?;
         Ok(Some(value))
