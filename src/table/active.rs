@@ -381,22 +381,29 @@ impl ActiveSegment {
         let names = self.names_unsynced.swap(false, Ordering::AcqRel);
         let files: Vec<_> = dedicated.iter().chain(packed.iter().flatten()).cloned().collect();
         let synced = sync_together(&files);
-        // Their descriptors may be the last ones.
         drop(files);
-        let Err(error) = synced.and_then(|()| if names { dirs.sync() } else { Ok(()) }) else {
-            return Ok(());
-        };
-        if error.is_out_of_descriptors() {
-            // What could not even be opened was not synced, and can be when some are free again.
-            self.unsynced_dedicated.lock().extend(dedicated);
-            for (shard, _) in self.shards.iter().zip(&packed).filter(|(_, file)| file.is_some()) {
-                shard.note_unsynced();
+        if let Err(error) = synced {
+            if error.is_out_of_descriptors() {
+                self.unsynced_dedicated.lock().extend(dedicated);
+                for (shard, _) in self.shards.iter().zip(&packed).filter(|(_, file)| file.is_some())
+                {
+                    shard.note_unsynced();
+                }
+                self.names_unsynced.fetch_or(names, Ordering::AcqRel);
+            } else {
+                *has_failed = true;
             }
-            self.names_unsynced.fetch_or(names, Ordering::AcqRel);
-        } else {
-            *has_failed = true;
+            return Err(error);
         }
-        Err(error)
+        // Their descriptors may be the last ones.
+        drop((dedicated, packed));
+        if names && let Err(error) = dirs.sync() {
+            // What could not even be opened was not synced, and can be when some are free again.
+            self.names_unsynced.store(true, Ordering::Release);
+            *has_failed |= !error.is_out_of_descriptors();
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Bytes of records that no sync has begun with.

@@ -47,7 +47,11 @@ impl Table {
             let result = self.sync_segments();
             state = flush.state.lock();
             state.is_running = false;
-            state.ended = this;
+            // One that failed for a lack of descriptors, which poisons nothing, tells its own caller;
+            // the others have to ask again.
+            if result.is_ok() || self.poisoned().is_some() {
+                state.ended = this;
+            }
             flush.finished.notify_all();
             result?;
         }
