@@ -128,7 +128,7 @@ fn main() -> ExitCode {
     };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let is_long = typed.rounds.is_some() || typed.minutes.is_some();
-    // The short form tells whether a change breaks something, so it is the same every time.
+    // The short form makes the same calls every time, so that it tells of a change.
     let fresh = if is_long { now.map_or(1, |now| now.as_secs()) } else { SHORT_SEED };
     let seed = typed.seed.unwrap_or(fresh);
     let time = match typed.minutes {
