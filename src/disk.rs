@@ -7,6 +7,8 @@
 //! one null check.
 
 // With their paths, since the benches take this file in from where they are.
+#[path = "disk/confirm.rs"]
+mod confirm;
 #[path = "disk/faults.rs"]
 mod faults;
 #[path = "disk/record.rs"]
@@ -26,6 +28,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::fcntl::{FallocateFlags, OFlag};
 
+use self::confirm::still_answers;
 use self::faults::Failure;
 pub use self::faults::{Fault, Faults, Operation};
 pub use self::record::{Effect, FileId, Recorder};
@@ -241,7 +244,12 @@ impl Disk {
     /// Makes the names in a directory durable.
     pub fn sync_dir(&self, path: &Path) -> Result<()> {
         self.step(Operation::Sync, "sync", path)?;
-        self.sync(|| File::open(path)?.sync_all(), |begun| Ok(Effect::SyncDir(path.into(), begun)))
+        let act = || {
+            let directory = File::open(path)?;
+            directory.sync_all()?;
+            still_answers(&directory)
+        };
+        self.sync(act, |begun| Ok(Effect::SyncDir(path.into(), begun)))
             .map_err(|source| Error::io("sync", path, source))
     }
 
@@ -458,6 +466,10 @@ impl DiskFile {
     }
 
     fn sync(&self, act: impl FnOnce() -> io::Result<()>) -> Result<()> {
+        let act = || {
+            act()?;
+            still_answers(&self.file)
+        };
         self.disk
             .sync(act, |begun| Ok(Effect::SyncFile(id_of(&self.file)?, begun)))
             .map_err(|source| self.fail("sync", source))

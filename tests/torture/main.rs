@@ -23,6 +23,7 @@ mod passing;
 mod power;
 mod rng;
 mod setting;
+mod syncs;
 mod tables;
 
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ use nix::sys::stat::{Mode, umask};
 use crate::campaign::{Campaign, IS_ENDING, Orders, Tally, say};
 
 /// Every campaign.
-const CAMPAIGNS: &[Campaign] = &[kill::CAMPAIGN, power::EXT4, power::XFS];
+const CAMPAIGNS: &[Campaign] = &[kill::CAMPAIGN, power::EXT4, power::XFS, syncs::EXT4, syncs::XFS];
 
 /// What the test runner of Rust understands and this one need not.
 const IGNORED: &[&str] =

@@ -16,7 +16,6 @@ use crate::setting::{Limits, Setting};
 pub(crate) const EXT4: Campaign = Campaign {
     name: "power-ext4",
     about: "the power of drives with ext4 is cut under load",
-    // Long form only: it is asked for with --rounds or --minutes.
     rounds: 6,
     run: |orders, tally| run(orders, tally, &[Kind::Ext4, Kind::Ext4]),
 };
@@ -24,7 +23,6 @@ pub(crate) const EXT4: Campaign = Campaign {
 pub(crate) const XFS: Campaign = Campaign {
     name: "power-xfs",
     about: "the power of drives with XFS is cut under load",
-    // Long form only: it is asked for with --rounds or --minutes.
     rounds: 6,
     run: |orders, tally| run(orders, tally, &[Kind::Xfs, Kind::Xfs]),
 };
