@@ -41,6 +41,8 @@ pub(super) struct SegmentRecords {
     pub(super) uncertain: HashSet<(u8, u64)>,
     /// Places of all records that a log ever mentioned.
     pub(super) logged: HashSet<(u8, u64)>,
+    /// Places of those whose headers are written anew when the segment is sealed.
+    pub(super) unsettled: HashSet<(u8, u64)>,
     /// Shard, offset and length of every record that a name refers to.
     pub(super) extents: Vec<(u8, u64, u32)>,
     /// Dedicated shards that records refer to.
@@ -61,6 +63,7 @@ impl SegmentRecords {
             shards,
             uncertain: HashSet::new(),
             logged: HashSet::new(),
+            unsettled: HashSet::new(),
             extents: Vec::new(),
             dedicated: BTreeSet::new(),
             is_incomplete: false,
@@ -222,9 +225,22 @@ impl Session<'_> {
             );
             return Err(damage(0, what).into());
         }
-        let (header, found_key) = RecordHeader::decode(bytes).map_err(|malformed| {
-            Finding::of_error(&malformed.in_file(file.path(), offset), file.path())
-        })?;
+        let is_unsettled = records.unsettled.contains(&(entry.location.shard, offset));
+        let (header, found_key) = match RecordHeader::decode(bytes) {
+            Ok(decoded) => decoded,
+            Err(malformed) => match RecordHeader::rebuilt(bytes, key, entry) {
+                Ok(header) if is_unsettled => {
+                    let what = "a crash came while this header was being rewritten; the next open \
+                                does it again, and the value is read without it until then";
+                    self.add(Finding::note(file.path(), what).at(offset));
+                    (header, key)
+                }
+                _ => {
+                    let error = malformed.in_file(file.path(), offset);
+                    return Err(Finding::of_error(&error, file.path()).into());
+                }
+            },
+        };
         if let Some((at, what)) = difference(&header, found_key, key, entry, records.is_sealed) {
             return Err(damage(at, what).into());
         }

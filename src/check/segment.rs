@@ -288,7 +288,7 @@ impl Session<'_> {
         let memtable = Arc::new(Memtable::new());
         // Records behind the last synced mark, by the end of their log record.
         let mut uncertain: Vec<(u64, (u8, u64))> = Vec::new();
-        let logged = &mut records.logged;
+        let (logged, unsettled) = (&mut records.logged, &mut records.unsettled);
         log::walk(self, file, |session, record, end| {
             let mut take = |key: &[u8], mention: Mention| {
                 session.report.counts.mentions += 1;
@@ -296,7 +296,10 @@ impl Session<'_> {
                 if let Mention::Put(entry) = &mention {
                     let place = (entry.location.shard, entry.location.offset);
                     uncertain.push((end, place));
-                    logged.insert(place);
+                    // Sealing rewrites those of folders, and of what changed after it was stored.
+                    if !logged.insert(place) || entry.kind() == Kind::Folder {
+                        unsettled.insert(place);
+                    }
                 }
                 memtable.put(KeyHash::new(salt, key), key, mention);
             };

@@ -300,7 +300,7 @@ fn no_flipped_byte_goes_unnoticed() {
             std::fs::write(&path, &bytes).unwrap();
             let report = fixture.check();
             flips += 1;
-            if !names(&report, &path) {
+            if !names(&report, &path) && !is_written_anew(&report, &path) {
                 std::fs::write(&path, &content).unwrap();
                 let is_unused = fixture.is_unused(&path, index as u64);
                 assert!(is_unused, "{} at {index}: {}", path.display(), shown(&report));
@@ -366,6 +366,12 @@ impl Fixture {
         std::fs::write(path, shorter).unwrap();
         is_unused
     }
+}
+
+/// The header of a record that was renamed or changed is written anew when its segment is sealed.
+fn is_written_anew(report: &Report, path: &Path) -> bool {
+    let mut of_file = report.findings.iter().filter(|finding| finding.file == path);
+    of_file.any(|finding| finding.what.contains("the next open does it again"))
 }
 
 /// A missing file is named where it would usually be.
@@ -478,13 +484,13 @@ fn any_bytes_are_no_panic_and_no_endless_search() {
 #[test]
 fn a_damaged_block_of_a_run_costs_only_its_own_names() {
     let scratch = tempfile::tempdir().unwrap();
-    let config = Config { reserve_bytes: 0, segment_keys_max: 3000, ..Config::default() };
+    let config = Config { reserve_bytes: 0, segment_keys_max: 6000, ..Config::default() };
     let roots = vec![scratch.path().join("root")];
     let options = OpenOptions { roots, create: true, config, ..OpenOptions::default() };
     let db = Db::open(options.clone()).unwrap();
     let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
     let table = db.create_table("t", TableSettings::default(), attributes).unwrap();
-    for number in 0..3000 {
+    for number in 0..6000 {
         table.put(format!("f/{number:05}").as_bytes(), b"value").unwrap();
     }
     db.upkeep().unwrap();
@@ -500,7 +506,7 @@ fn a_damaged_block_of_a_run_costs_only_its_own_names() {
     let report = check(&options, None, &mut |_| {}).unwrap();
     assert!(report.damage == 1 && names(&report, &path), "{}", shown(&report));
     let lost = good.counts.records - report.counts.records;
-    assert!((1..2000).contains(&lost), "{lost} records were not looked at");
+    assert!((1..4000).contains(&lost), "{lost} records were not looked at");
 }
 
 #[test]

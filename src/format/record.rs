@@ -182,12 +182,15 @@ impl RecordHeader {
     }
 
     /// The header with the name and attributes of `entry`. Of `start`, which a crash may have left
-    /// half rewritten, only key capacity and value CRC are used: they are the same before and
-    /// after.
+    /// half rewritten, only what is the same before and after is used: key capacity, value id and
+    /// value CRC.
     pub(crate) fn rebuilt(start: &[u8], key: &[u8], entry: &Entry) -> Result<Self, Malformed> {
         let (Some(end), Some(value_crc)) = (peek_bytes(start), peek_value_crc(start)) else {
             return Err(Malformed::damaged(0, "no record starts here"));
         };
+        if start[32..40] != entry.id.0.to_le_bytes() {
+            return Err(Malformed::damaged(32, "it is not the record of its entry"));
+        }
         let capacity = end - HEADER_BYTES;
         let (Ok(key_bytes), Ok(key_capacity)) = (u16::try_from(key.len()), u16::try_from(capacity))
         else {

@@ -35,6 +35,13 @@ impl PackedShard {
         Ok(Self { file, tail: AtomicU64::new(tail), dirty: AtomicBool::new(true) })
     }
 
+    /// Keeps clear of a record that the log mentions: its bytes may be lost, but the log must not be
+    /// taken to speak of another record that is written in its place.
+    pub(crate) fn keep_clear_of(&self, offset: u64, bytes: u64) {
+        let end = offset.saturating_add(bytes).min(SHARD_BYTES_MAX);
+        self.tail.fetch_max(end.next_multiple_of(RECORD_ALIGNMENT), Ordering::Relaxed);
+    }
+
     /// Stands for a shard that is not there: everything asked of it is an error that names it.
     pub(crate) fn absent(table: &str, name: String) -> Self {
         let file = Err(Absent { table: table.to_owned(), name });

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::crc32c;
+use crate::format::entry::Entry;
 use crate::format::record::{self, BLOCK_BYTES, BLOCK_SIZE, HEADER_BYTES, RecordHeader};
 
 /// Block checksums held at a time by a reader: those of 64 MiB.
@@ -53,6 +54,18 @@ impl RecordBytes {
             Ok((header, _)) => header,
             Err(malformed) => return Err(malformed.in_file(file.path(), offset)),
         };
+        Ok(Self { header, bytes })
+    }
+
+    /// Reads the record of an entry whose header a crash has left half rewritten: what the entry does
+    /// not tell is the same in both halves. The value still has its checksum; the key is left out.
+    pub(crate) fn read_half_rewritten(file: &DiskFile, entry: &Entry) -> Result<Self> {
+        let offset = entry.location.offset;
+        let mut bytes = vec![0; HEADER_BYTES];
+        file.read_exact_at(&mut bytes, offset)?;
+        let header = RecordHeader::rebuilt(&bytes, &[], entry)
+            .map_err(|malformed| malformed.in_file(file.path(), offset))?;
+        bytes.resize(usize::try_from(header.body_offset()).unwrap_or(HEADER_BYTES), 0);
         Ok(Self { header, bytes })
     }
 

@@ -284,6 +284,11 @@ impl ActiveSegment {
         }
     }
 
+    /// Has the header of a record written anew when the segment is sealed.
+    pub(crate) fn have_rewritten(&self, location: Location) {
+        self.unsettled.lock().entry(location).or_insert(Settlement::Rewrite);
+    }
+
     /// What a name took the place of in an earlier segment it goes on taking the place of, whatever
     /// happens to the name in this one.
     fn carry(&self, change: &Change<'_>, earlier: Location) {

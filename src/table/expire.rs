@@ -60,11 +60,13 @@ impl Table {
         if may_go {
             self.drop_up_to(segment.number)?;
         }
-        Ok(may_go)
+        Ok(may_go && self.lowest_live() > segment.number)
     }
 
-    /// Moves the mark behind `last`, then removes what is below it.
-    fn drop_up_to(&self, last: SegmentNumber) -> Result<()> {
+    /// Moves the mark behind `last`, then removes what is below it. Nothing happens when the time to
+    /// live has become longer meanwhile: whoever set it sees everything that had not been dropped by
+    /// then.
+    pub(super) fn drop_up_to(&self, last: SegmentNumber) -> Result<()> {
         let lowest = last.0.saturating_add(1);
         let next_value_id = self.next_value_id.load(Ordering::Acquire);
         if self.keymap.as_ref().is_some_and(|keymap| keymap.complete_up_to() < last) {
@@ -72,18 +74,24 @@ impl Table {
             // would be left that has to be inserted again and so meets it.
             self.mark_all_indexed()?;
         }
-        self.change_settings(|file| {
-            file.lowest_segment = file.lowest_segment.max(lowest);
-            file.next_value_id = file.next_value_id.max(next_value_id);
-        })?;
-        {
-            let _change = self.change.lock();
-            let mut changed = View::clone(&self.view.load());
-            changed.sealing.retain(|segment| segment.number > last);
-            changed.unindexed.retain(|segment| segment.number > last);
-            Arc::make_mut(&mut changed.sealed).retain(|number, _| *number > last);
-            self.lowest_live.fetch_max(lowest, Ordering::AcqRel);
-            self.view.store(Arc::new(changed));
+        let is_dropped = self.change_settings_then(
+            |file| {
+                file.lowest_segment = file.lowest_segment.max(lowest);
+                file.next_value_id = file.next_value_id.max(next_value_id);
+                self.view.load().last_written_up_to_ns(last).is_none_or(|at_ns| self.is_past(at_ns))
+            },
+            || {
+                let _change = self.change.lock();
+                let mut changed = View::clone(&self.view.load());
+                changed.sealing.retain(|segment| segment.number > last);
+                changed.unindexed.retain(|segment| segment.number > last);
+                Arc::make_mut(&mut changed.sealed).retain(|number, _| *number > last);
+                self.lowest_live.fetch_max(lowest, Ordering::AcqRel);
+                self.view.store(Arc::new(changed));
+            },
+        )?;
+        if !is_dropped {
+            return Ok(());
         }
         self.signals.note_sealed();
         self.context.descriptors.forget(self.number, |segment| segment <= last);

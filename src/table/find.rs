@@ -168,7 +168,13 @@ impl Table {
     /// The record of an entry, read whole when it is short.
     pub(super) fn record_of(&self, entry: &Entry) -> Result<(RecordBytes, Arc<DiskFile>)> {
         let hint = record_hint(entry.record_bytes as usize);
-        match self.read_record(entry.location, hint)? {
+        let read = match self.read_record(entry.location, hint) {
+            Err(damage @ Error::Corrupt { .. }) => {
+                self.read_unsettled(entry).map(Some).ok_or(damage)?
+            }
+            other => other?,
+        };
+        match read {
             Some((record, file)) => {
                 if record.header.id == entry.id {
                     return Ok((record, file));
@@ -178,6 +184,18 @@ impl Table {
             }
             None => Err(Error::NotFound { key: format!("value {}", entry.id) }),
         }
+    }
+
+    /// The record of an entry in a segment that is not sealed yet, although its header is damaged: a
+    /// power cut while headers were being rewritten leaves such. Sealing writes it anew.
+    fn read_unsettled(&self, entry: &Entry) -> Option<(RecordBytes, Arc<DiskFile>)> {
+        let view = self.view.load();
+        let segment = view.unsealed().find(|segment| segment.number == entry.location.segment)?;
+        let shard = segment.shards.get(usize::from(entry.location.shard))?;
+        let file = Arc::clone(shard.file().ok()?);
+        let record = RecordBytes::read_half_rewritten(&file, entry).ok()?;
+        segment.have_rewritten(entry.location);
+        Some((record, file))
     }
 
     /// The open file of a shard, packed or dedicated.

@@ -125,7 +125,7 @@ impl Signals {
         &self.stopping
     }
 
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         let _state = self.state.lock();
         self.changed.notify_all();

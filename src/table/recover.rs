@@ -184,7 +184,7 @@ impl Table {
         segment: &FoundSegment,
     ) -> Result<Option<SegmentSummary>> {
         if let Some(summary) = segment.metadata.sealed {
-            return Ok(Some(summary));
+            return self.plausible(number, segment, summary).map(Some);
         }
         let keys = self.dirs.open(&keys_name(number))?;
         let mut magic = [0; 3];
@@ -202,6 +202,24 @@ impl Table {
             self.context.disk.write_atomically(&segment.metadata_path, &metadata.encode())?;
         }
         Ok(Some(summary))
+    }
+
+    /// A summary, unless it counts more names than the key file has bytes: memory and files are made
+    /// as large as the counts say.
+    fn plausible(
+        &self,
+        number: SegmentNumber,
+        segment: &FoundSegment,
+        summary: SegmentSummary,
+    ) -> Result<SegmentSummary> {
+        // One that cannot be opened costs its names, and whoever needs them tells of it.
+        let Ok(keys) = self.dirs.open(&keys_name(number)) else { return Ok(summary) };
+        if summary.files + summary.folders + summary.removals <= keys.len()? {
+            return Ok(summary);
+        }
+        let reason = "it counts more names than its key file can hold";
+        let damage = || Error::corrupt(&segment.metadata_path, 88, reason);
+        self.metadata_of_keys(number, damage())?.sealed.ok_or_else(damage)
     }
 
     /// Takes an unsealed segment up again from its key log. When something of it is lost, nothing
@@ -305,6 +323,11 @@ impl Table {
         replay::apply(keys, plan, |key, mention, in_batch| {
             let hash = self.hash(key);
             if let Mention::Put(entry) = &mention {
+                if entry.location.segment == segment.number
+                    && let Some(shard) = segment.shards.get(usize::from(entry.location.shard))
+                {
+                    shard.keep_clear_of(entry.location.offset, u64::from(entry.record_bytes));
+                }
                 self.next_value_id.fetch_max(entry.id.0 + 1, Ordering::AcqRel);
                 let written = i64::try_from(entry.written_at_ns).unwrap_or(i64::MAX);
                 if key.ends_with(b"/") {

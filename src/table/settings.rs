@@ -27,6 +27,13 @@ pub struct Usage {
     pub segments: u64,
 }
 
+impl Usage {
+    fn add(&mut self, keys: u64, bytes: u64) {
+        self.keys = self.keys.saturating_add(keys);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
 pub(super) fn duration_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(NEVER_NS - 1)
 }
@@ -47,8 +54,13 @@ impl Table {
     pub fn set_ttl(&self, ttl: Option<Duration>) -> Result<()> {
         TableSettings { ttl, ..self.settings() }.check()?;
         let ttl_ns = ttl.map(duration_ns);
-        self.change_settings(|file| file.ttl_ns = ttl_ns)?;
-        self.ttl_ns.store(ttl_ns.unwrap_or(NEVER_NS), Ordering::Release);
+        self.change_settings_then(
+            |file| {
+                file.ttl_ns = ttl_ns;
+                true
+            },
+            || self.ttl_ns.store(ttl_ns.unwrap_or(NEVER_NS), Ordering::Release),
+        )?;
         self.signals.wake_upkeep();
         self.context.watchers.tell(&self.name, self.number);
         Ok(())
@@ -57,17 +69,27 @@ impl Table {
     /// Sets the grace of everything in the table, also of what is already there.
     pub fn set_grace(&self, grace: Duration) -> Result<()> {
         let grace_ns = duration_ns(grace);
-        self.change_settings(|file| file.grace_ns = grace_ns)?;
-        self.grace_ns.store(grace_ns, Ordering::Release);
-        Ok(())
+        self.change_settings_then(
+            |file| {
+                file.grace_ns = grace_ns;
+                true
+            },
+            || self.grace_ns.store(grace_ns, Ordering::Release),
+        )
+        .map(drop)
     }
 
     /// Sets the number of packed shards of new segments.
     pub fn set_shards(&self, shards: u8) -> Result<()> {
         TableSettings { shards, ..self.settings() }.check()?;
-        self.change_settings(|file| file.shards = shards)?;
-        self.shards.store(shards, Ordering::Release);
-        Ok(())
+        self.change_settings_then(
+            |file| {
+                file.shards = shards;
+                true
+            },
+            || self.shards.store(shards, Ordering::Release),
+        )
+        .map(drop)
     }
 
     /// Mode, owner and times of the table's own folder.
@@ -119,16 +141,34 @@ impl Table {
 
     /// Replaces the table file in every root.
     pub(super) fn change_settings(&self, change: impl FnOnce(&mut TableFile)) -> Result<()> {
+        let all = |file: &mut TableFile| {
+            change(file);
+            true
+        };
+        self.change_settings_then(all, || ()).map(drop)
+    }
+
+    /// The same unless `change` finds, now that nobody else changes settings, that it is not to be
+    /// made; tells whether it was. Once it is durable, and before anybody else changes settings,
+    /// `then` has it take effect: what is in force is what was written last.
+    pub(super) fn change_settings_then(
+        &self,
+        change: impl FnOnce(&mut TableFile) -> bool,
+        then: impl FnOnce(),
+    ) -> Result<bool> {
         self.check_writable()?;
         let mut current = self.settings_io.lock();
         let mut changed = current.clone();
         changed.mtime_ns = self.mtime_ns.load(Ordering::Acquire);
         changed.ctime_ns = self.ctime_ns.load(Ordering::Acquire);
-        change(&mut changed);
+        if !change(&mut changed) {
+            return Ok(false);
+        }
         changed.revision += 1;
         self.write_table_file(&changed).inspect_err(|error| self.poison_if_sync(error))?;
         *current = changed;
-        Ok(())
+        then();
+        Ok(true)
     }
 
     fn write_table_file(&self, file: &TableFile) -> Result<()> {
@@ -188,18 +228,14 @@ impl Table {
         let mut gone = Usage::default();
         for sealed in view.sealed.values() {
             let summary = &sealed.summary;
-            usage.keys += summary.files;
-            usage.bytes += summary.value_bytes;
-            gone.keys += summary.superseded_keys;
-            gone.bytes += summary.superseded_bytes;
+            usage.add(summary.files, summary.value_bytes);
+            gone.add(summary.superseded_keys, summary.superseded_bytes);
             usage.segments += 1;
         }
         for unsealed in view.unsealed() {
             let (put, superseded) = unsealed.usage();
-            usage.keys += put.keys;
-            usage.bytes += put.bytes;
-            gone.keys += superseded.keys;
-            gone.bytes += superseded.bytes;
+            usage.add(put.keys, put.bytes);
+            gone.add(superseded.keys, superseded.bytes);
             usage.segments += 1;
         }
         usage.keys = usage.keys.saturating_sub(gone.keys);

@@ -30,6 +30,14 @@ impl View {
         self.active.iter().chain(&self.sealing)
     }
 
+    /// When a value was last stored in any segment up to this one, ns since the epoch.
+    pub(crate) fn last_written_up_to_ns(&self, last: SegmentNumber) -> Option<u64> {
+        let sealed = self.sealed.range(..=last).map(|(_, segment)| segment.summary);
+        let sealed = sealed.map(|summary| summary.last_written_at_ns);
+        let unsealed = self.unsealed().filter(|segment| segment.number <= last);
+        sealed.chain(unsealed.map(|segment| segment.last_written_ns())).max()
+    }
+
     /// When a value was last stored in a segment, ns since the epoch; `None` when it is gone.
     pub(crate) fn last_written_ns(&self, segment: SegmentNumber) -> Option<u64> {
         if let Some(sealed) = self.sealed.get(&segment) {

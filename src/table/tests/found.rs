@@ -197,3 +197,100 @@ fn a_dead_record_with_a_torn_header_does_not_keep_its_segment_from_being_sealed(
     assert_eq!(table.poisoned(), None);
     assert_eq!(keys(&table), ["first"]);
 }
+
+/// A table with one shard and without upkeep, and the path of that shard.
+fn one_shard(fixture: &Fixture) -> (Db, Arc<Table>, PathBuf) {
+    let (db, table) = fixture.create();
+    table.set_shards(1).unwrap();
+    table.put(b"kept", b"value").unwrap();
+    let active = table.view.load().active.clone().unwrap();
+    let shard = active.shards[0].file().unwrap().path().to_path_buf();
+    (db, table, shard)
+}
+
+#[test]
+fn a_value_is_not_written_where_the_log_still_speaks_of_another() {
+    let fixture = Fixture::new(1);
+    let (db, table, shard) = one_shard(&fixture);
+    table.put(b"removed", b"another value").unwrap();
+    table.remove(b"removed").unwrap();
+    let bytes = std::fs::metadata(&shard).unwrap().len();
+    drop(table);
+    db.kill();
+    // A power cut takes the bytes, which nobody asks for, and leaves the log.
+    let cut = bytes - 104;
+    std::fs::File::options().write(true).open(&shard).unwrap().set_len(cut).unwrap();
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(keys(&table), ["kept"]);
+    table.put(b"stored later", b"its value").unwrap();
+    for _ in 0..2 {
+        assert_eq!(table.get(b"stored later").unwrap().unwrap(), b"its value");
+        seal_all(&table);
+    }
+    assert_eq!(keys(&table), ["kept", "stored later"]);
+    drop(table);
+    db.close().unwrap();
+    assert!(fixture.is_good());
+}
+
+#[test]
+fn a_header_that_was_half_rewritten_costs_nothing() {
+    let mut fixture = Fixture::new(1);
+    fixture.options.config.flush_interval = Duration::from_secs(3600);
+    let (db, table, shard) = one_shard(&fixture);
+    for (name, renamed) in [(&b"first"[..], &b"1st"[..]), (b"large", b"copy")] {
+        table.put(name, &vec![name[0]; 100 * name.len() * usize::from(name[0])]).unwrap();
+        table.rename(name, renamed, false).unwrap();
+    }
+    let names = [&b"1st"[..], b"copy"];
+    let offsets = names.map(|name| table.entry(name).unwrap().unwrap().location.offset);
+    table.flush().unwrap();
+    drop(table);
+    db.kill();
+    // The first half of the new header, with its checksum, in front of the second half of the old.
+    let file = std::fs::File::options().write(true).open(&shard).unwrap();
+    for offset in offsets {
+        file.write_all_at(&[0x5a; 4], offset + 4).unwrap();
+    }
+    assert!(fixture.is_good(), "a power cut while headers are rewritten leaves this");
+    let value = |name: &[u8], length: usize| vec![name[0]; 100 * length * usize::from(name[0])];
+    for read_only in [true, false] {
+        let options = OpenOptions { read_only, ..fixture.options.clone() };
+        let db = Db::open(options).unwrap();
+        let table = db.table("table").unwrap();
+        let assert_all_there = || {
+            assert_eq!(table.get(b"1st").unwrap().unwrap(), value(b"first", 5));
+            assert_eq!(table.get_range(b"copy", 70, 9).unwrap().unwrap(), value(b"l", 5)[..9]);
+        };
+        assert_all_there();
+        if !read_only {
+            seal_all(&table);
+            assert_all_there();
+        }
+        drop(table);
+        db.close().unwrap();
+    }
+    assert!(fixture.is_good());
+}
+
+#[test]
+fn a_time_to_live_that_was_made_longer_keeps_what_was_about_to_be_dropped() {
+    let fixture = Fixture::new(1);
+    let (_db, table) = fixture.create();
+    table.set_ttl(Some(Duration::from_secs(60))).unwrap();
+    table.put(b"a", b"value").unwrap();
+    seal_all(&table);
+    let last = *table.view.load().sealed.keys().next_back().unwrap();
+    fixture.options.clock.advance(Duration::from_secs(100));
+    assert_eq!(table.get(b"a").unwrap(), None);
+    // Upkeep has found that the segment can go; before it does, somebody sets the time to live.
+    table.set_ttl(None).unwrap();
+    table.drop_up_to(last).unwrap();
+    assert_eq!(table.get(b"a").unwrap().unwrap(), b"value");
+    table.set_ttl(Some(Duration::from_secs(60))).unwrap();
+    table.upkeep().unwrap();
+    assert!(table.view.load().sealed.is_empty());
+    table.set_ttl(None).unwrap();
+    assert_eq!(table.get(b"a").unwrap(), None);
+}

@@ -96,6 +96,7 @@ fn what_came_after_a_lost_value_is_lost_in_later_segments_too_unless_it_was_flus
         } else {
             lose(&fixture, &lost.unwrap());
         }
+        table.signals.stop();
         drop(upkeep);
         drop(active);
         drop(table);

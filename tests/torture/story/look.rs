@@ -40,7 +40,7 @@ fn look_at(table: &Table, may_fail: bool) -> Result<SeenTable, String> {
         } else {
             match table.get(name.as_bytes()) {
                 Ok(Some(bytes)) => bytes,
-                Ok(None) => return Err(format!("{name} is listed and not found")),
+                Ok(None) => return Err(format!("{name} is listed and not found: {entry:?}")),
                 Err(_) if may_fail => {
                     seen.unreadable.insert(name);
                     continue;
