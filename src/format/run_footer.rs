@@ -189,6 +189,12 @@ impl RunFooter {
         if end != Some(file_bytes) || self.blocks_end < RUN_HEADER_BYTES as u64 {
             return Err(Malformed::damaged(88, "the parts of the run do not make up its length"));
         }
+        let RunSummary { files, folders, removed, .. } = self.summary;
+        // Each takes a few bytes.
+        let mentions = files.saturating_add(folders).saturating_add(removed);
+        if mentions > self.blocks_end {
+            return Err(Malformed::damaged(32, "it counts more names than it can hold"));
+        }
         if let Some((place, level)) = self.root
             && (!place.is_before(self.blocks_end) || !(1..=LEVEL_MAX).contains(&level))
         {

@@ -30,6 +30,11 @@ use super::{Malformed, crc32c};
 /// Bytes of the encoded metadata.
 pub(crate) const SEGMENT_METADATA_BYTES: usize = 136;
 
+/// No segment has more names, nor supersedes more: they were all in memory once.
+const NAMES_MAX: u64 = u32::MAX as u64;
+/// Nor more bytes of values: 2^56, more than any drive holds.
+const VALUE_BYTES_MAX: u64 = 1 << 56;
+
 const MAGIC: [u8; 3] = *b"LFM";
 const VERSION: u8 = 1;
 
@@ -139,6 +144,13 @@ impl SegmentMetadata {
             superseded_keys: fields.u64()?,
             superseded_bytes: fields.u64()?,
         };
+        let counts = [summary.files, summary.folders, summary.removals, summary.superseded_keys];
+        let bytes = [summary.value_bytes, summary.superseded_bytes];
+        if counts.iter().any(|count| *count > NAMES_MAX)
+            || bytes.iter().any(|bytes| *bytes > VALUE_BYTES_MAX)
+        {
+            return Err(Malformed::damaged(88, "it counts more than a segment can hold"));
+        }
         let sealed = (is_sealed == 1).then_some(summary);
         if sealed.is_none() && summary != SegmentSummary::default() {
             return Err(Malformed::damaged(56, "an active segment has no summary yet"));

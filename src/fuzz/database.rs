@@ -148,7 +148,7 @@ fn use_table(table: &Table, is_honest: bool, is_whole: bool) {
     }
     drop((table.remove(b"folder/2"), table.rename(b"folder/3", b"other", true)));
     drop((table.flush(), table.upkeep()));
-    assert!(table.usage().keys < 1000);
+    assert!(!is_honest || table.usage().keys < 1000);
 }
 
 /// What is in the database.
