@@ -157,7 +157,11 @@ fn count(place: &Path, worker: usize) -> u64 {
             whole.count() as u64
         })
     } else {
-        Ok((0_u64..).take_while(|name| path.join(name.to_string()).exists()).count() as u64)
+        let mut names = 0;
+        while path.join(names.to_string()).exists() {
+            names += 1;
+        }
+        Ok(names)
     };
     counted.unwrap_or(0)
 }
