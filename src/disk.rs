@@ -465,6 +465,15 @@ impl DiskFile {
         self.sync(|| self.file.sync_all())
     }
 
+    /// Has what is read from now on come from the drive. After a write to the drive has failed the
+    /// system may keep bytes in memory that it takes for written: who reads and syncs those again is
+    /// told that all is well. Bytes that were not tried to be written yet stay.
+    pub(crate) fn forget_cached(&self) {
+        if let Err(errno) = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed) {
+            log::debug!("{}: it stays in memory: {errno}", self.path.display());
+        }
+    }
+
     fn sync(&self, act: impl FnOnce() -> io::Result<()>) -> Result<()> {
         let act = || {
             act()?;

@@ -2,9 +2,13 @@
 //!
 //! Appends are serialised, the write included: a record must never stand behind a hole, since the
 //! first bad record ends the log when it is read back.
+//!
+//! A synced mark that is in the file is durable, or was never tried to be made so: the one of a sync
+//! that failed is taken back, since it could be read again from memory though the drive has nothing
+//! of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -25,6 +29,8 @@ pub(crate) struct KeyLog {
     /// Length of the log; locked over the write of each append.
     append_io: Mutex<u64>,
     dirty: AtomicBool,
+    /// What the last mark of which the sync succeeded claims.
+    synced_bytes: AtomicU64,
 }
 
 impl KeyLog {
@@ -36,7 +42,12 @@ impl KeyLog {
 
     /// Goes on behind the first `bytes` of the file.
     pub(crate) fn resume(file: Arc<DiskFile>, bytes: u64) -> Self {
-        Self { file, append_io: Mutex::new(bytes), dirty: AtomicBool::new(true) }
+        Self {
+            file,
+            append_io: Mutex::new(bytes),
+            dirty: AtomicBool::new(true),
+            synced_bytes: AtomicU64::new(LOG_HEADER_BYTES as u64),
+        }
     }
 
     /// Appends encoded records.
@@ -89,8 +100,30 @@ impl KeyLog {
     pub(crate) fn end_sync(&self, log_bytes: u64) -> Result<()> {
         let mut mark = Vec::new();
         log_record::encode_synced(log_bytes, &mut mark);
-        self.append_at_end(&mut self.append_io.lock(), &mark)?;
-        self.file.sync_data()
+        let at = {
+            let mut length = self.append_io.lock();
+            let at = *length;
+            self.append_at_end(&mut length, &mark)?;
+            at
+        };
+        match self.file.sync_data() {
+            Ok(()) => self.synced_bytes.store(log_bytes, Ordering::Relaxed),
+            Err(error) => {
+                self.take_back_mark(at);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the mark at this place claim no more than the one before it.
+    fn take_back_mark(&self, at: u64) {
+        let mut mark = Vec::new();
+        log_record::encode_synced(self.synced_bytes.load(Ordering::Relaxed), &mut mark);
+        if let Err(error) = self.file.write_all_at(&mark, at) {
+            // Then the file system has stopped, and forgets what it has not written.
+            log::debug!("{error}");
+        }
     }
 }
 

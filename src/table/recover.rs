@@ -80,6 +80,10 @@ impl Table {
         if unsealed.last().is_some_and(|last| last.number > newest_sealed) {
             view.active = unsealed.pop();
         }
+        if view.active.is_some() && !self.context.read_only {
+            // Whoever wrote last may have been killed before it was flushed.
+            self.signals.note_write();
+        }
         for segment in &unsealed {
             *segment.gate.write() = true;
         }
@@ -257,7 +261,12 @@ impl Table {
             shard_roots.push(root.map_or(0, |(_, root, _)| *root));
             shards.push(opened);
         }
-        let plan = replay::plan(&keys, *trust, |entry| self.is_whole(entry, &shards))?;
+        let forget_cached = || {
+            keys.forget_cached();
+            shards.iter().flat_map(PackedShard::file).for_each(|file| file.forget_cached());
+        };
+        let is_whole = |entry: &Entry| self.is_whole(entry, &shards);
+        let plan = replay::plan(&keys, *trust, forget_cached, is_whole)?;
         if plan.replayed.cut_bytes > 0 {
             *trust = Trust::Synced;
         }
@@ -310,7 +319,9 @@ impl Table {
         // What cannot be looked at is not judged: readers get the error.
         let Ok(file) = shard.file() else { return true };
         replay::is_whole(entry, file, |dedicated| {
-            self.dirs.open(&values_name(entry.location.segment, dedicated)).map(Arc::new)
+            let file = self.dirs.open(&values_name(entry.location.segment, dedicated))?;
+            file.forget_cached();
+            Ok(Arc::new(file))
         })
     }
 

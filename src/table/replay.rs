@@ -91,38 +91,70 @@ impl Suspects {
     }
 }
 
-/// Reads the log once and judges it. `is_whole` is asked about values that no synced mark covers.
+/// What is in a log.
+struct LogContent {
+    suspects: Suspects,
+    replayed: Replayed,
+    id_max: u64,
+    /// What the last synced mark claims.
+    synced_bytes: u64,
+    /// The end of the last record that is no mark.
+    said_bytes: u64,
+}
+
+impl LogContent {
+    fn read(keys: &DiskFile) -> Result<Self> {
+        let mut suspects = Suspects::default();
+        let mut id_max = 0;
+        let mut synced_bytes = LOG_HEADER_BYTES as u64;
+        let mut said_bytes = synced_bytes;
+        let mut start = synced_bytes;
+        let mut note = |suspects: &mut Suspects, key: &[u8], mention: Mention, start, end| {
+            if let Mention::Put(entry) = &mention {
+                id_max = id_max.max(entry.id.0);
+            }
+            suspects.note(key, mention, start, end);
+            said_bytes = end;
+        };
+        let replayed = key_log::replay(keys, |record, end| {
+            match record {
+                LogRecord::Mention(key, mention) => note(&mut suspects, key, mention, start, end),
+                LogRecord::Batch(mentions) => {
+                    for (key, mention) in mentions {
+                        note(&mut suspects, key, mention, start, end);
+                    }
+                }
+                LogRecord::Synced(bytes) => {
+                    suspects.acquit(bytes);
+                    synced_bytes = synced_bytes.max(bytes.min(end));
+                }
+            }
+            start = end;
+            Ok(())
+        })?;
+        Ok(Self { suspects, replayed, id_max, synced_bytes, said_bytes })
+    }
+
+    /// Whether a mark covers all of it, as after a clean close.
+    fn is_synced(&self) -> bool {
+        self.said_bytes <= self.synced_bytes && self.replayed.cut_bytes == 0
+    }
+}
+
+/// Reads the log and judges it. `is_whole` is asked about values that no synced mark covers, after
+/// `forget_cached` has seen to it that they are looked at as the drive has them.
 pub(super) fn plan(
     keys: &DiskFile,
     trust: Trust,
+    forget_cached: impl FnOnce(),
     is_whole: impl Fn(&Entry) -> bool,
 ) -> Result<Plan> {
-    let mut suspects = Suspects::default();
-    let mut id_max = 0;
-    let mut synced_bytes = LOG_HEADER_BYTES as u64;
-    let mut start = synced_bytes;
-    let mut note = |suspects: &mut Suspects, key: &[u8], mention: Mention, start, end| {
-        if let Mention::Put(entry) = &mention {
-            id_max = id_max.max(entry.id.0);
-        }
-        suspects.note(key, mention, start, end);
-    };
-    let mut replayed = key_log::replay(keys, |record, end| {
-        match record {
-            LogRecord::Mention(key, mention) => note(&mut suspects, key, mention, start, end),
-            LogRecord::Batch(mentions) => {
-                for (key, mention) in mentions {
-                    note(&mut suspects, key, mention, start, end);
-                }
-            }
-            LogRecord::Synced(bytes) => {
-                suspects.acquit(bytes);
-                synced_bytes = synced_bytes.max(bytes.min(end));
-            }
-        }
-        start = end;
-        Ok(())
-    })?;
+    let mut content = LogContent::read(keys)?;
+    if !content.is_synced() {
+        forget_cached();
+        content = LogContent::read(keys)?;
+    }
+    let LogContent { suspects, mut replayed, id_max, synced_bytes, .. } = content;
     let end = match trust {
         Trust::Whole => suspects.end(replayed.bytes, is_whole),
         Trust::Synced => synced_bytes,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
 use crate::home::{PATIENCE, Trouble, is_mounted};
@@ -54,16 +55,36 @@ pub(crate) struct Drive {
     pub(crate) kind: Kind,
     image: PathBuf,
     mountpoint: PathBuf,
+    /// Where the image is, if that is a file system of its own in memory.
+    store: Option<PathBuf>,
 }
 
 impl Drive {
     /// Makes a new file system and mounts it on a directory, which is made.
     pub(crate) fn new(kind: Kind, mountpoint: &Path) -> Result<Self, Trouble> {
-        let image = mountpoint.with_extension("image");
+        Self::at(kind, mountpoint, mountpoint.with_extension("image"), None)
+    }
+
+    /// The same with its image in a file system of its own in memory, so that writes to it can be
+    /// made to fail.
+    pub(crate) fn in_memory(kind: Kind, mountpoint: &Path) -> Result<Self, Trouble> {
+        let store = mountpoint.with_extension("store");
+        fs::create_dir(&store).map_err(|error| format!("a mountpoint: {error}"))?;
+        let size = format!("size={}m", kind.mebibytes() + 64);
+        administer(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs"], &[&store])?;
+        Self::at(kind, mountpoint, store.join("image"), Some(store))
+    }
+
+    fn at(
+        kind: Kind,
+        mountpoint: &Path,
+        image: PathBuf,
+        store: Option<PathBuf>,
+    ) -> Result<Self, Trouble> {
         let file = File::create(&image).map_err(|error| format!("an image: {error}"))?;
         file.set_len(kind.mebibytes() << 20).map_err(|error| format!("an image: {error}"))?;
         fs::create_dir(mountpoint).map_err(|error| format!("a mountpoint: {error}"))?;
-        let drive = Self { kind, image, mountpoint: mountpoint.to_path_buf() };
+        let drive = Self { kind, image, mountpoint: mountpoint.to_path_buf(), store };
         administer(kind.mkfs(), &[&drive.image])?;
         drive.mount()?;
         Ok(drive)
@@ -71,7 +92,21 @@ impl Drive {
 
     /// Mounts the file system, which replays its journal.
     pub(crate) fn mount(&self) -> Result<(), Trouble> {
-        administer(&["mount", "-o", "loop"], &[&self.image, &self.mountpoint])
+        administer(&["mount", "-o", "loop"], &[&self.image, &self.mountpoint])?;
+        if self.store.is_some() { self.write_by_pages() } else { Ok(()) }
+    }
+
+    /// Has each page written by itself. The loop device takes a write of which only the first pages
+    /// could be stored for done; what is wanted is a drive that fails, not one that lies.
+    fn write_by_pages(&self) -> Result<(), Trouble> {
+        let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+        let here = self.mountpoint.to_string_lossy();
+        let device = mounts.lines().filter_map(|line| line.split_once(' '));
+        let device = device.filter(|(_, rest)| rest.starts_with(&*here)).next_back();
+        let device = device.and_then(|(device, _)| device.strip_prefix("/dev/"));
+        let device = device.ok_or("the loop device is not found")?;
+        let setting = format!("/sys/block/{device}/queue/max_sectors_kb");
+        fs::write(&setting, "4").map_err(|error| format!("{setting}: {error}"))
     }
 
     /// Cuts the power.
@@ -110,6 +145,42 @@ impl Drive {
         }
     }
 
+    /// From now on the drive refuses to write where nothing was written before.
+    pub(crate) fn refuse_writes(&self) -> Result<(), Trouble> {
+        let store = self.store.as_ref().ok_or("this drive cannot be made to fail")?;
+        let text = |error: std::io::Error| format!("filling up: {error}");
+        let ballast = File::create(store.join("ballast")).map_err(text)?;
+        let mut bytes = 0;
+        loop {
+            let left = statvfs(store).map_err(|errno| text(errno.into()))?;
+            let left = left.blocks_available() * left.fragment_size();
+            let left = i64::try_from(left).map_err(|_| "too large")?;
+            if left == 0 {
+                return Ok(());
+            }
+            // The drive is written to meanwhile.
+            match nix::fcntl::posix_fallocate(&ballast, bytes, left) {
+                Ok(()) => bytes += left,
+                Err(Errno::ENOSPC) => {}
+                Err(errno) => return Err(text(errno.into())),
+            }
+        }
+    }
+
+    /// It writes again as if nothing had happened.
+    pub(crate) fn accept_writes(&self) {
+        if let Some(store) = &self.store {
+            drop(fs::remove_file(store.join("ballast")));
+        }
+    }
+
+    /// Saves the image of a drive in memory, for whoever looks for the cause.
+    pub(crate) fn keep(&self) {
+        if self.store.is_some() && self.umount().is_ok() {
+            drop(fs::copy(&self.image, self.mountpoint.with_extension("image")));
+        }
+    }
+
     /// Room left, in bytes.
     pub(crate) fn room(&self) -> u64 {
         statvfs(&self.mountpoint).map_or(0, |stat| stat.blocks_available() * stat.fragment_size())
@@ -121,6 +192,9 @@ impl Drop for Drive {
         if is_mounted(&self.mountpoint) && self.umount().is_err() {
             // In the end nothing may stay, not even what is still in use.
             drop(administer(&["umount", "-l"], &[&self.mountpoint]));
+        }
+        if let Some(store) = &self.store {
+            drop(administer(&["umount", "-l"], &[store]));
         }
     }
 }

@@ -15,6 +15,7 @@
 mod campaign;
 mod client;
 mod drive;
+mod failing;
 mod home;
 mod kill;
 mod model;
@@ -36,7 +37,8 @@ use nix::sys::stat::{Mode, umask};
 use crate::campaign::{Campaign, IS_ENDING, Orders, Tally, say};
 
 /// Every campaign.
-const CAMPAIGNS: &[Campaign] = &[kill::CAMPAIGN, power::EXT4, power::XFS, syncs::EXT4, syncs::XFS];
+const CAMPAIGNS: &[Campaign] =
+    &[kill::CAMPAIGN, power::EXT4, power::XFS, failing::CAMPAIGN, syncs::EXT4, syncs::XFS];
 
 /// What the test runner of Rust understands and this one need not.
 const IGNORED: &[&str] =

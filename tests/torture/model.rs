@@ -18,8 +18,14 @@ use crate::rng::content;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
     File(File),
-    Folder { mode: u32 },
-    Link { target: PathBuf },
+    Folder {
+        mode: u32,
+    },
+    Link {
+        target: PathBuf,
+    },
+    /// A file that could not be written to its end: whatever of it there is.
+    Torso,
 }
 
 /// A file: the first `bytes` bytes of the value `id`, and its attributes.
@@ -83,6 +89,7 @@ impl Node {
                 metadata.permissions().mode() & 0o7777 == *mode
             }
             (Self::Link { target }, Seen::Link(found)) => target == found,
+            (Self::Torso, Seen::File(..)) => true,
             _ => false,
         }
     }
@@ -170,6 +177,11 @@ impl Model {
     /// Notes that these names stand for these things now.
     pub(crate) fn set(&mut self, changes: &[(&str, Option<Node>)], outcome: Outcome) {
         self.push(changes, outcome, None);
+    }
+
+    /// Notes that a file could not be written to its end. Its close may or may not have stored it.
+    pub(crate) fn broke_off(&mut self, name: &str) {
+        self.set(&[(name, Some(Node::Torso))], Outcome::Unknown);
     }
 
     /// Notes a rename: the first name stands for nothing, the second for what the first was.

@@ -164,7 +164,15 @@ fn look_around(mount: &Path, goes_on: &GoesOn<'_>) -> Result<(), Trouble> {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => match stop(&error, &entry.path().to_string_lossy()) {
                     Stop::Gone => {}
-                    Stop::Wrong(what) => return Err(format!("while looking around: {what}")),
+                    Stop::Wrong(what) => {
+                        let now = fs::symlink_metadata(entry.path());
+                        let age = now.and_then(|metadata| {
+                            Ok(metadata.modified()?.elapsed().unwrap_or_default())
+                        });
+                        let age =
+                            age.map_or_else(|error| error.to_string(), |age| format!("{age:?}"));
+                        return Err(format!("while looking around: {what}; its age: {age}"));
+                    }
                 },
             }
         }

@@ -77,7 +77,10 @@ impl TableMaker {
         let handle = OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path);
         let mut handle = handle.map_err(|error| stop(&error, name))?;
         let written = handle.write_all(&content(file.id, bytes));
-        written.map_err(|error| stop(&error, name))?;
+        if let Err(error) = written {
+            self.model.broke_off(name);
+            return Err(stop(&error, name));
+        }
         self.change(name, Some(Node::File(file)), || close(handle))
     }
 }

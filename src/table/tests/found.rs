@@ -294,3 +294,26 @@ fn a_time_to_live_that_was_made_longer_keeps_what_was_about_to_be_dropped() {
     table.set_ttl(None).unwrap();
     assert_eq!(table.get(b"a").unwrap(), None);
 }
+
+#[test]
+fn the_mark_of_a_sync_that_failed_vouches_for_nothing() {
+    let mut fixture = Fixture::new(1);
+    let faults = fixture.with_faults();
+    let (db, table, shard) = one_shard(&fixture);
+    table.flush().unwrap();
+    table.put(b"later", b"its value").unwrap();
+    let later = table.entry(b"later").unwrap().unwrap();
+    // The shard is synced, the mark is written, and the log is not synced.
+    faults.fail_nth(3, libc::EIO);
+    assert!(matches!(table.flush(), Err(Error::Io { action: "sync", .. })));
+    assert!(faults.struck()[0].1.ends_with("1.keys"), "{:?}", faults.struck());
+    drop(table);
+    db.kill();
+    // What the drive never took is gone when the memory of the system is.
+    let file = std::fs::File::options().write(true).open(&shard).unwrap();
+    file.write_all_at(&[0; 8], later.location.offset + 88).unwrap();
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(keys(&table), ["kept"]);
+    assert_eq!(table.get(b"kept").unwrap().unwrap(), b"value");
+}

@@ -38,6 +38,17 @@ impl Client {
         file: &File,
         from: usize,
     ) -> Result<(), Stop> {
+        let written = self.write_pieces(name, handle, file, from);
+        written.inspect_err(|_| self.model.broke_off(name))
+    }
+
+    fn write_pieces(
+        &mut self,
+        name: &str,
+        handle: &Handle,
+        file: &File,
+        from: usize,
+    ) -> Result<(), Stop> {
         let bytes = content(file.id, file.bytes);
         let mut cuts = vec![from, file.bytes];
         for _ in 0..self.rng.below(3) {

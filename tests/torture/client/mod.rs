@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::IntoRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::AT_FDCWD;
@@ -136,6 +137,10 @@ impl Client {
             Ok(Some(Node::Folder { mode })) => {
                 let mode = *mode;
                 self.treat_folder(&name, mode)
+            }
+            Ok(Some(Node::Torso)) => {
+                let path = self.at(&name);
+                self.change(&[(&name, None)], || fs::remove_file(path))
             }
             Ok(Some(link @ Node::Link { .. })) => {
                 let link = link.clone();
@@ -419,10 +424,14 @@ impl Worker for Client {
     }
 }
 
+/// Whether the drives of this campaign may say that they are full.
+pub(crate) static MAY_BE_FULL: AtomicBool = AtomicBool::new(false);
+
 /// What an error means for a client: the end of the mount or of a drive, or a fault.
 pub(crate) fn stop(error: &io::Error, name: &str) -> Stop {
     match error.raw_os_error() {
         Some(libc::ENOTCONN | libc::ECONNABORTED | libc::EIO | libc::ENODEV) => Stop::Gone,
+        Some(libc::ENOSPC) if MAY_BE_FULL.load(Ordering::Relaxed) => Stop::Gone,
         _ => Stop::Wrong(format!("{name}: {error}")),
     }
 }
