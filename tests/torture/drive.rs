@@ -102,7 +102,7 @@ impl Drive {
         let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
         let here = self.mountpoint.to_string_lossy();
         let device = mounts.lines().filter_map(|line| line.split_once(' '));
-        let device = device.filter(|(_, rest)| rest.starts_with(&*here)).next_back();
+        let device = device.rev().find(|(_, rest)| rest.starts_with(&*here));
         let device = device.and_then(|(device, _)| device.strip_prefix("/dev/"));
         let device = device.ok_or("the loop device is not found")?;
         let setting = format!("/sys/block/{device}/queue/max_sectors_kb");
