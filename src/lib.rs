@@ -73,6 +73,7 @@ mod fs;
 pub mod fuse;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod info;
 mod keymap;
 mod memory;
 mod names;

@@ -15,6 +15,7 @@ mod keys;
 mod log_file;
 mod mount;
 mod mount_options;
+mod mounted;
 mod mountinfo;
 mod notify;
 mod output;

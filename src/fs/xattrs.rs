@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Caller, Errno, Fs, Known, Node, Result, TOP_INO, is_table_folder, table_number};
 use crate::format::attributes::Kind;
+use crate::info::{DatabaseInfo, TableInfo};
 use crate::settings::{duration_text, parse_grace, parse_shards, parse_ttl, ttl_text};
 use crate::table::Table;
 
@@ -48,6 +49,8 @@ enum Name {
     Shards,
     Keys,
     Bytes,
+    /// Everything, for `littfs info`; not listed.
+    Info,
     Expires,
     Sealed,
 }
@@ -64,6 +67,7 @@ impl Name {
             Some(b"shards") => Ok(Self::Shards),
             Some(b"keys") => Ok(Self::Keys),
             Some(b"bytes") => Ok(Self::Bytes),
+            Some(b"info") => Ok(Self::Info),
             Some(b"expires") => Ok(Self::Expires),
             Some(b"sealed") => Ok(Self::Sealed),
             _ => Err(Errno::ENODATA),
@@ -72,7 +76,7 @@ impl Name {
 
     fn is_of_tables(self) -> bool {
         match self {
-            Self::Ttl | Self::Grace | Self::Shards | Self::Keys | Self::Bytes => true,
+            Self::Ttl | Self::Grace | Self::Shards | Self::Keys | Self::Bytes | Self::Info => true,
             Self::Expires | Self::Sealed => false,
         }
     }
@@ -80,6 +84,7 @@ impl Name {
 
 /// Who has attributes.
 enum Owner {
+    Top,
     Table(Arc<Table>),
     File(u64),
     Nobody,
@@ -90,6 +95,7 @@ impl Fs {
     pub(crate) fn getxattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
         let name = Name::parse(name)?;
         let text = match self.owner(ino)? {
+            Owner::Top if name == Name::Info => json(&DatabaseInfo::without_tables(&self.db)),
             Owner::Table(table) if name.is_of_tables() => table_value(&table, name),
             Owner::File(ino) if !name.is_of_tables() => self.file_value(ino, name)?,
             _ => return Err(Errno::ENODATA),
@@ -102,7 +108,7 @@ impl Fs {
         match self.owner(ino)? {
             Owner::Table(_) => Ok(TABLE_LIST),
             // `cp -a` and `rsync -X` would try to set what is listed.
-            Owner::File(_) | Owner::Nobody => Ok(b""),
+            Owner::Top | Owner::File(_) | Owner::Nobody => Ok(b""),
         }
     }
 
@@ -138,7 +144,9 @@ impl Fs {
             }
             Name::Grace => Ok(table.set_grace(parse_grace(text)?)?),
             Name::Shards => Ok(table.set_shards(parse_shards(text)?)?),
-            Name::Keys | Name::Bytes | Name::Expires | Name::Sealed => Err(Errno::EPERM),
+            Name::Keys | Name::Bytes | Name::Info | Name::Expires | Name::Sealed => {
+                Err(Errno::EPERM)
+            }
         }
     }
 
@@ -155,7 +163,7 @@ impl Fs {
 
     fn owner(&self, ino: u64) -> Result<Owner> {
         if ino == TOP_INO {
-            return Ok(Owner::Nobody);
+            return Ok(Owner::Top);
         }
         if is_table_folder(ino) {
             return Ok(Owner::Table(self.table_of(ino)?));
@@ -193,6 +201,11 @@ fn rfc3339(at_ns: u64) -> String {
     humantime::format_rfc3339(UNIX_EPOCH + Duration::from_nanos(at_ns)).to_string()
 }
 
+/// Plain data always becomes JSON.
+fn json(info: &impl serde::Serialize) -> String {
+    serde_json::to_string(info).unwrap_or_default()
+}
+
 fn table_value(table: &Table, name: Name) -> String {
     match name {
         Name::Ttl => ttl_text(table.settings().ttl),
@@ -200,6 +213,7 @@ fn table_value(table: &Table, name: Name) -> String {
         Name::Shards => table.settings().shards.to_string(),
         Name::Keys => table.usage().keys.to_string(),
         Name::Bytes => table.usage().bytes.to_string(),
+        Name::Info => json(&TableInfo::new(table)),
         Name::Expires | Name::Sealed => String::new(),
     }
 }

@@ -56,6 +56,11 @@ fn a_drive_that_fails_takes_its_values_with_it_and_no_others() {
         log().contains(&failed) && log().contains("table t: read-only from now on: cannot sync")
     });
     assert_eq!(log().matches(&failed).count(), 1);
+    let info = home.littfs("info", &[]);
+    let text = String::from_utf8_lossy(&info.stdout).into_owned();
+    let failed_root = format!("failed root  {}: cannot", home.roots()[1].display());
+    assert!(text.contains("table t is read-only: cannot sync"), "{text} {}", info.stderr);
+    assert!(text.contains(&failed_root), "{text}");
     assert_eq!(readable(&home, 60).0, good);
     home.sh("umount -l m");
     wait_until("the daemon stays", || daemon_of(&home.roots()[0]).is_none());

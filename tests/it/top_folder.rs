@@ -175,3 +175,34 @@ fn a_read_only_mount_refuses_every_change() {
     );
     home.sh("df m; findmnt -n -o OPTIONS m | grep -qw ro");
 }
+
+#[test]
+fn ls_and_info_of_a_mounted_database_are_what_they_are_without_a_mount() {
+    let home = Mounted::with(2, "");
+    home.sh("mkdir m/other; setfattr -n user.littfs.ttl -v 7d m/other; echo five > m/t/a; echo > m/other/b");
+    let commands = [
+        &["ls"][..],
+        &["ls", "--json"],
+        &["info"],
+        &["info", "--json"],
+        &["info", "other", "--json"],
+    ];
+    let ask = |command: &[&str]| {
+        let run = home.littfs(command[0], &command[1..]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{command:?}");
+        // Where files lie moves the space a little.
+        let text = String::from_utf8_lossy(&run.stdout).into_owned();
+        let lines = text.lines().filter(|line| !line.contains("space") && !line.contains("_bytes"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mounted: Vec<_> = commands.iter().map(|command| ask(command)).collect();
+    assert!(mounted[0].iter().any(|line| line.contains("other") && line.contains("7d")));
+    // It is for the command, and nothing that copies attributes meets it.
+    assert_eq!(home.sh("getfattr -m - m m/t | grep -c littfs.info || true"), "0\n");
+    home.refuses("setfattr -n user.littfs.info -v x m/t", "Operation not permitted");
+    home.littfs("info", &["none"]).is_refused(&["there is no table \"none\""]);
+    home.umount();
+    for (command, mounted) in commands.iter().zip(mounted) {
+        assert_eq!(ask(command), mounted, "{command:?}");
+    }
+}
