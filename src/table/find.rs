@@ -175,13 +175,10 @@ impl Table {
             other => other?,
         };
         match read {
-            Some((record, file)) => {
-                if record.header.id == entry.id {
-                    return Ok((record, file));
-                }
-                let reason = format!("value {} expected, {} found", entry.id, record.header.id);
-                Err(Error::corrupt(file.path(), entry.location.offset, reason))
-            }
+            Some((record, file)) => match difference(&record, entry) {
+                None => Ok((record, file)),
+                Some(reason) => Err(Error::corrupt(file.path(), entry.location.offset, reason)),
+            },
             None => Err(Error::NotFound { key: format!("value {}", entry.id) }),
         }
     }
@@ -213,6 +210,16 @@ impl Table {
         let key = FileKey { table: self.number, segment, file: shard };
         self.context.descriptors.get(key, || self.dirs.open(&values_name(segment, shard)))
     }
+}
+
+/// What keeps a record from being that of an entry.
+pub(super) fn difference(record: &RecordBytes, entry: &Entry) -> Option<String> {
+    let header = &record.header;
+    if header.id != entry.id {
+        return Some(format!("value {} expected, {} found", entry.id, header.id));
+    }
+    let is_same = header.value_bytes == entry.value_bytes && header.dedicated == entry.dedicated;
+    (!is_same).then(|| "length or place of the value differ from its entry".to_owned())
 }
 
 fn found_entry(mention: Mention) -> Option<Found> {

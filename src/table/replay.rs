@@ -10,6 +10,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::find::difference;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Mention};
@@ -203,8 +204,8 @@ pub(super) fn is_whole(
         let offset = entry.location.offset;
         let hint = RECORD_START_BYTES.min(entry.record_bytes as usize);
         let record = RecordBytes::read(shard, offset, hint)?;
-        if record.header.id != entry.id {
-            return Err(Error::corrupt(shard.path(), offset, "another value is there"));
+        if let Some(reason) = difference(&record, entry) {
+            return Err(Error::corrupt(shard.path(), offset, reason));
         }
         let data = match record.header.dedicated {
             0 => Arc::clone(shard),
