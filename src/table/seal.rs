@@ -142,7 +142,12 @@ impl Table {
         }
         let summary = self.write_sealed(&segment)?;
         let sealed = Arc::new(SealedSegment::new(segment.number, summary));
-        let is_indexed = self.index_memtable(&segment)?;
+        // Sealed it is, and so its files change no more, whatever becomes of the keymap.
+        let is_indexed = self.index_memtable(&segment).unwrap_or_else(|error| {
+            log::warn!("table {}: the keymap falls behind: {error}", self.name);
+            self.poison_if_sync(&error);
+            false
+        });
         self.show_sealed(&segment, &sealed, is_indexed);
         self.signals.note_sealed();
         Ok(true)

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
-use crate::disk::{Disk, Faults};
+use crate::disk::{Disk, Fault, Faults};
 
 impl Fixture {
     fn with_faults(&mut self) -> Arc<Faults> {
@@ -316,4 +316,33 @@ fn the_mark_of_a_sync_that_failed_vouches_for_nothing() {
     let table = db.table("table").unwrap();
     assert_eq!(keys(&table), ["kept"]);
     assert_eq!(table.get(b"kept").unwrap().unwrap(), b"value");
+}
+
+#[test]
+fn a_segment_is_sealed_once_although_the_keymap_cannot_be_written() {
+    let mut fixture = Fixture::new(1);
+    let faults = fixture.with_faults();
+    let (db, table, _) = one_shard(&fixture);
+    let keymap = fixture.options.roots[0].join("table/keymap");
+    let (errno, below) = (libc::EIO, Some(keymap));
+    faults.arrange(Fault { nth: 1, errno, lasts: true, below, tears: false });
+    let active = table.view.load().active.clone().unwrap();
+    let run = active.keys_path.clone();
+    table.rotate(&active);
+    drop(active);
+    table.upkeep().unwrap_err();
+    assert!(table.view.load().sealing.is_empty());
+    let sealed = std::fs::read(&run).unwrap();
+    // What was given out meanwhile would be in a run that is written again.
+    table.put(b"later", b"its value").unwrap();
+    table.upkeep().unwrap_err();
+    assert!(std::fs::read(&run).unwrap() == sealed, "files of a sealed segment never change");
+    assert_eq!(table.get(b"kept").unwrap().unwrap(), b"value");
+    assert_eq!(table.poisoned(), None);
+    faults.heal();
+    table.upkeep().unwrap();
+    assert!(table.view.load().unindexed.is_empty());
+    drop(table);
+    db.close().unwrap();
+    assert!(fixture.is_good());
 }
