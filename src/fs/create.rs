@@ -89,7 +89,8 @@ impl Fs {
         let place = Name { parent, key: child.key.into_boxed_slice() };
         let file = Arc::new(OpenFile::new(child.table, writer, place, attributes, None));
         self.names.insert(parent, name, &file);
-        let found = self.learn_open(&file);
+        self.inodes.learn_open(&file);
+        let found = Self::found_open(&file);
         self.inodes.update(file.ino(), |inode| inode.handles += 1);
         let handle = self.handles.insert(Handle::Write(file));
         Ok((found, Opened::for_writing(handle)))

@@ -199,7 +199,12 @@ impl Fs {
             next = self.next(ino, &folder, &mut listing);
             let following = next.as_ref().ok().and_then(Option::as_ref).map(|(name, _)| &name[..]);
             let offset = listing.positions.between(&name, following);
-            if self.hand_out(&folder, &name, &candidate, offset, plus, add) {
+            let handed_out = self.hand_out(&folder, &name, &candidate, offset, plus, add);
+            if let Err(errno) = handed_out {
+                listing.source = None;
+                return if added { Ok(()) } else { Err(errno) };
+            }
+            if handed_out == Ok(true) {
                 listing.ahead.push_back((name, candidate));
                 match next {
                     Ok(following) => listing.ahead.extend(following),
@@ -349,8 +354,8 @@ impl Fs {
         offset: u64,
         plus: bool,
         add: &mut dyn FnMut(&Item<'_>) -> bool,
-    ) -> bool {
-        match candidate {
+    ) -> Result<bool> {
+        let is_full = match candidate {
             Candidate::Table(table) => {
                 let ino = ino_of(table.number(), ValueId(0));
                 let found = plus.then(|| self.found_table(table));
@@ -359,17 +364,26 @@ impl Fs {
             Candidate::Unavailable { ino } => {
                 add(&Item { ino: *ino, offset, name, kind: Kind::Folder, found: None })
             }
+            Candidate::Open(file) if !plus => {
+                add(&Item { ino: file.ino(), offset, name, kind: Kind::File, found: None })
+            }
             Candidate::Open(file) => {
-                let found = plus.then(|| Self::found_open(file));
+                let Some(state) = file.while_written() else {
+                    // It was stored, or unlinked, since it was met.
+                    let Some(entry) = Self::entry_in(folder, name)? else { return Ok(false) };
+                    let stored = Candidate::Stored(entry);
+                    return self.hand_out(folder, name, &stored, offset, plus, add);
+                };
+                let found = Some(Self::found_as(file, &state));
                 let item = Item { ino: file.ino(), offset, name, kind: Kind::File, found };
                 let is_full = add(&item);
-                if plus && !is_full {
+                if !is_full {
                     self.inodes.learn_open(file);
                 }
                 is_full
             }
             Candidate::Stored(entry) => {
-                let Folder::In { table, key, .. } = folder else { return false };
+                let Folder::In { table, key, .. } = folder else { return Ok(false) };
                 let ino = ino_of(table.number(), entry.id);
                 let kind = entry.kind();
                 let found = plus.then(|| self.found_listed(table, ino, entry));
@@ -381,7 +395,8 @@ impl Fs {
                 }
                 is_full
             }
-        }
+        };
+        Ok(is_full)
     }
 
     /// What a lookup would say, not counted.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attributes::{VALID_BUSY_FOLDER, VALID_MAX, entry_valid, unstored_valid};
-use super::open_file::OpenFile;
+use super::open_file::{OpenFile, State};
 use super::{
     Caller, Child, Errno, Found, Fs, Known, Node, Result, Spot, Stat, TOP_INO, ino_of,
     is_table_folder,
@@ -39,8 +39,10 @@ impl Fs {
             }
             Spot::Child(child) => child,
         };
-        if let Some(file) = self.names.get(parent, name) {
-            return Ok(Lookup::Found(self.learn_open(&file)));
+        if let Some(file) = self.names.get(parent, name)
+            && let Some(found) = self.learn_open(&file)
+        {
+            return Ok(Lookup::Found(found));
         }
         match Self::stored(&child)? {
             Some((key, entry)) => Ok(Lookup::Found(self.learn_entry(&child.table, &key, &entry))),
@@ -140,14 +142,22 @@ impl Fs {
     /// The kernel sees every write to an open file itself, and asks again for the times after one;
     /// so attributes hold for long even while the file is being written.
     pub(super) fn found_open(file: &OpenFile) -> Found {
-        let valid = unstored_valid(file.table());
-        Found { stat: file.stat(), name_valid: valid, stat_valid: valid }
+        Self::found_as(file, &file.state())
     }
 
-    /// Counts a lookup of an open file.
-    pub(super) fn learn_open(&self, file: &Arc<OpenFile>) -> Found {
+    /// The same with its state locked.
+    pub(super) fn found_as(file: &OpenFile, state: &State) -> Found {
+        let valid = unstored_valid(file.table());
+        Found { stat: state.stat(file.ino()), name_valid: valid, stat_valid: valid }
+    }
+
+    /// Counts a lookup of a file that is open for writing; `None`, and nothing is counted, when it is
+    /// no more. Its state is locked: a release in between would leave an inode that stands for a file
+    /// nobody can open.
+    pub(super) fn learn_open(&self, file: &Arc<OpenFile>) -> Option<Found> {
+        let state = file.while_written()?;
         self.inodes.learn_open(file);
-        Self::found_open(file)
+        Some(Self::found_as(file, &state))
     }
 
     /// Counts a lookup of a stored file, link or folder.

@@ -137,6 +137,14 @@ impl OpenFile {
         self.state.lock()
     }
 
+    /// The state as long as somebody has the file open for writing. From the last release on, which
+    /// holds this lock to its end, the file is that which was stored: whoever finds it here by then
+    /// must look there.
+    pub(super) fn while_written(&self) -> Option<MutexGuard<'_, State>> {
+        let state = self.state();
+        (state.writers > 0).then_some(state)
+    }
+
     /// A writing handle was released. True when it was the last one; whoever waits for that goes
     /// on when the state is unlocked.
     pub(super) fn writer_released(&self, state: &mut State) -> bool {
@@ -157,11 +165,6 @@ impl OpenFile {
             }
         }
         state.writers == 0
-    }
-
-    /// What stat shows of it.
-    pub(super) fn stat(&self) -> Stat {
-        self.state().stat(self.ino)
     }
 }
 

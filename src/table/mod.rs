@@ -189,6 +189,7 @@ impl Table {
             *poison = Some(error.to_string());
             self.is_poisoned.store(true, Ordering::Release);
             drop(poison);
+            self.note_failing_root(error);
             self.signals.note_poison();
         }
     }

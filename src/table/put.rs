@@ -202,7 +202,7 @@ impl Table {
                 Err(error) if !tried_again && Self::is_drive_failure(&error) => {
                     tried_again = true;
                     log::warn!("table {}: {error}; writing elsewhere", self.name);
-                    self.note_failing_root(active, &error);
+                    self.note_failing_root(&error);
                     self.discard_spare();
                     self.rotate(active);
                 }
@@ -221,7 +221,9 @@ impl Table {
         match error {
             Error::Io { action, source, .. } => {
                 *action == "write"
-                    && (error.is_no_space() || source.raw_os_error() == Some(libc::EIO))
+                    && (error.is_no_space()
+                        // ext4 makes itself read-only when its journal cannot be written.
+                        || matches!(source.raw_os_error(), Some(libc::EIO | libc::EROFS)))
             }
             _ => false,
         }

@@ -118,17 +118,15 @@ impl Table {
         self.signals.wake_upkeep();
     }
 
-    /// A drive refused a write: what is written from now on goes elsewhere.
-    pub(super) fn note_failing_root(&self, active: &ActiveSegment, error: &Error) {
+    /// A drive refused a call: what is written from now on goes elsewhere.
+    pub(super) fn note_failing_root(&self, error: &Error) {
         let Error::Io { path, .. } = error else { return };
-        if error.is_no_space() {
+        if error.is_no_space() || error.is_out_of_descriptors() {
             return;
         }
-        for root in active.shard_roots.iter().copied() {
-            if self.dirs.dir(root).is_some_and(|dir| path.starts_with(dir)) {
-                self.context.roots.mark_failed(super::root_index(root), &error.to_string());
-                return;
-            }
+        let root = self.folders_on_disk.iter().position(|folder| path.starts_with(folder));
+        if let Some(root) = root {
+            self.context.roots.mark_failed(super::root_index(root), &error.to_string());
         }
     }
 
@@ -138,6 +136,11 @@ impl Table {
             return Ok(false);
         };
         if self.is_past(segment.last_written_ns()) && self.drop_unsealed(&segment)? {
+            return Ok(true);
+        }
+        if segment.key_count() == 0 && self.is_on_failed_root(&segment) {
+            // The first write to it failed and went elsewhere.
+            self.forget_unused(&segment);
             return Ok(true);
         }
         let summary = self.write_sealed(&segment)?;
@@ -151,6 +154,18 @@ impl Table {
         self.show_sealed(&segment, &sealed, is_indexed);
         self.signals.note_sealed();
         Ok(true)
+    }
+
+    /// Leaves a segment that holds nothing, on a drive that has failed, to whoever opens the table
+    /// next.
+    fn forget_unused(&self, segment: &ActiveSegment) {
+        {
+            let _change = self.change.lock();
+            let mut changed = View::clone(&self.view.load());
+            changed.sealing.retain(|sealing| sealing.number != segment.number);
+            self.view.store(Arc::new(changed));
+        }
+        self.signals.note_sealed();
     }
 
     /// Swaps a sealed segment in for the memtable it was.

@@ -43,6 +43,9 @@ impl Table {
     /// The segment that takes writes next: the spare, or one that is made now.
     pub(super) fn next_segment(&self) -> Result<Arc<ActiveSegment>> {
         let mut spare = self.spare_io.lock();
+        if let Some(failed) = spare.take_if(|spare| self.is_on_failed_root(spare)) {
+            self.remove_blank(&failed);
+        }
         match spare.take() {
             Some(spare) => {
                 spare.in_use_since_ns.store(self.context.clock.now_ns(), Ordering::Release);
@@ -73,21 +76,37 @@ impl Table {
             .inspect_err(|error| self.poison_if_sync(error))
     }
 
+    /// Whether any of its shards is on a root that has failed.
+    pub(super) fn is_on_failed_root(&self, segment: &ActiveSegment) -> bool {
+        let mut roots = segment.shard_roots.iter().copied();
+        roots.any(|root| self.context.roots.is_failed(super::root_index(root)))
+    }
+
     /// Removes the spare: the table is being closed, or a drive it is on may have failed.
     pub(super) fn discard_spare(&self) {
-        let Some(spare) = self.spare_io.lock().take() else { return };
+        let spare = self.spare_io.lock().take();
+        if let Some(spare) = spare {
+            self.remove_blank(&spare);
+        }
+    }
+
+    /// Removes the files of a segment in which nothing was ever stored. What stays, on a drive that
+    /// has failed, is a spare to whoever opens the table next.
+    fn remove_blank(&self, segment: &ActiveSegment) {
         let disk = &self.context.disk;
         // The metadata first, durably: without it the rest is cleared away when the table is
         // opened, with it the rest is required.
-        let metadata = &spare.metadata_path;
+        let metadata = &segment.metadata_path;
         if let Err(error) = disk.unlink(metadata).and_then(|()| disk.sync_parent(metadata)) {
-            self.poison_if_sync(&error);
+            if !self.is_on_failed_root(segment) {
+                self.poison_if_sync(&error);
+            }
             log::warn!("table {}: an unused segment stays: {error}", self.name);
             return;
         }
-        let shards = spare.shards.iter().filter_map(|shard| shard.file().ok());
+        let shards = segment.shards.iter().filter_map(|shard| shard.file().ok());
         let shards = shards.map(|file| file.path());
-        for path in std::iter::once(spare.keys_path.as_path()).chain(shards) {
+        for path in std::iter::once(segment.keys_path.as_path()).chain(shards) {
             if let Err(error) = disk.unlink(path) {
                 log::warn!("table {}: an unused file stays: {error}", self.name);
             }

@@ -78,6 +78,28 @@ fn a_drive_that_fails_takes_its_values_with_it_and_no_others() {
 }
 
 #[test]
+fn new_values_go_elsewhere_when_a_drive_fails() {
+    let config = "reserve_bytes = \"0B\"\nsegment_keys_max = 20\ntable_shards = 1\n";
+    let home = Mounted::unmounted(2, config);
+    let (other, drive) = (Drive::new(&home.roots()[0], 64), Drive::new(&home.roots()[1], 64));
+    home.mount();
+    // The first segment is on the drive that fails, the one that takes writes is not.
+    home.sh("mkdir m/t; for i in $(seq 25); do echo $i > m/t/$i; done; sync m/t/1");
+    let segments = home.roots()[1].join("t/segments");
+    let is_sealed = || fs::read(segments.join("1.keys")).is_ok_and(|run| run.starts_with(b"litt"));
+    wait_until("the first segment is not sealed there", is_sealed);
+    assert_eq!(crate::mounted::names_in(&segments).len(), 3, "its shard, run and metadata");
+    drive.break_down();
+    home.sh("for i in $(seq 26 150); do echo $i > m/t/$i || exit 1; done; sync m/t/150");
+    assert_eq!(home.sh("cat m/t/25 m/t/150; ls m/t | wc -l"), "25\n150\n150\n");
+    home.refuses("cat m/t/1", "Input/output error");
+    let info = home.littfs("info", &[]);
+    let text = String::from_utf8_lossy(&info.stdout).into_owned();
+    assert!(text.contains("150") && !text.contains("read-only"), "{text}");
+    drop((home, other, drive));
+}
+
+#[test]
 fn space_runs_out_only_when_every_drive_is_full() {
     let config =
         "reserve_bytes = \"4MiB\"\nspill_bytes = \"64KiB\"\nsegment_bytes_max = \"4MiB\"\n";

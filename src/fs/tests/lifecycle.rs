@@ -465,5 +465,21 @@ fn a_file_that_is_released_while_somebody_looks_at_it_has_its_name() {
     let found = f.fs.names.get(f.t, b"a").expect("open");
     f.fs.flush(handle).expect("closed");
     f.fs.release(handle);
-    assert_eq!(found.stat().links, 1);
+    assert_eq!(Fs::found_open(&found).stat.links, 1);
+}
+
+#[test]
+fn a_file_that_is_released_while_it_is_looked_up_can_be_opened() {
+    let f = fixture();
+    let (ino, handle) = f.pending("a", b"bytes");
+    f.fs.flush(handle).expect("stored");
+    // A lookup has found the open file; before it goes on the kernel forgets the inode, and RELEASE
+    // comes.
+    let file = f.fs.names.get(f.t, b"a").expect("open");
+    f.fs.forget(ino, 1);
+    f.fs.release(handle);
+    assert!(f.fs.learn_open(&file).is_none(), "nobody has it open any more");
+    assert_eq!(f.found(f.t, "a").expect("found").stat.ino, ino);
+    let reader = f.fs.open(ino, R).expect("opened");
+    assert_eq!(f.read_all(reader.handle).expect("read"), b"bytes");
 }
