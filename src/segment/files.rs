@@ -158,6 +158,11 @@ impl SegmentDirs {
         Ok(listing)
     }
 
+    /// Makes the names in these folders durable.
+    pub(crate) fn sync_some<'a>(&self, folders: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+        folders.into_iter().try_for_each(|folder| self.disk.sync_dir(folder))
+    }
+
     /// Makes the names in every folder durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.dirs.iter().try_for_each(|dir| self.disk.sync_dir(dir))

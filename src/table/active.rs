@@ -4,7 +4,7 @@
 //! turned it into a [`super::sealed::SealedSegment`].
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -126,7 +126,8 @@ pub(crate) struct ActiveSegment {
     unsynced_dedicated: Mutex<Vec<Arc<DiskFile>>>,
     /// Locked over a whole sync; whether one has failed.
     sync_io: Mutex<bool>,
-    names_unsynced: AtomicBool,
+    /// Folders in which the names of dedicated shards are to be made durable by the next sync.
+    unsynced_folders: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl ActiveSegment {
@@ -159,7 +160,8 @@ impl ActiveSegment {
         };
         let log = KeyLog::create(Arc::clone(&file), &header)?;
         file.sync_all()?;
-        dirs.sync()?;
+        let roots: BTreeSet<usize> = shard_roots.iter().copied().chain([keys_root]).collect();
+        dirs.sync_some(roots.into_iter().filter_map(|root| dirs.dir(root)))?;
         let metadata_path = path(keys_root, metadata_name(number));
         disk.write_atomically(&metadata_path, &metadata.encode())?;
         Ok(Self::assemble(metadata, metadata_path, keys_path, shards, shard_roots, log))
@@ -198,7 +200,7 @@ impl ActiveSegment {
             counts: Counts::default(),
             unsynced_dedicated: Mutex::new(Vec::new()),
             sync_io: Mutex::new(false),
-            names_unsynced: AtomicBool::new(false),
+            unsynced_folders: Mutex::new(BTreeSet::new()),
         }
     }
 
@@ -347,8 +349,11 @@ impl ActiveSegment {
 
     /// Notes a dedicated shard whose bytes and name are to be made durable by the next sync.
     pub(crate) fn note_dedicated(&self, file: Arc<DiskFile>) {
+        // Whatever it is called meanwhile, it stays in its folder.
+        if let Some(folder) = file.path().parent() {
+            self.unsynced_folders.lock().insert(folder.to_path_buf());
+        }
         self.unsynced_dedicated.lock().push(file);
-        self.names_unsynced.store(true, Ordering::Release);
     }
 
     /// Makes everything logged before the call durable: values first, then the log.
@@ -383,7 +388,7 @@ impl ActiveSegment {
         let dedicated = std::mem::take(&mut *self.unsynced_dedicated.lock());
         let unsynced = |shard: &PackedShard| shard.take_unsynced();
         let packed: Vec<_> = self.shards.iter().map(unsynced).collect();
-        let names = self.names_unsynced.swap(false, Ordering::AcqRel);
+        let folders = std::mem::take(&mut *self.unsynced_folders.lock());
         let files: Vec<_> = dedicated.iter().chain(packed.iter().flatten()).cloned().collect();
         let synced = sync_together(&files);
         drop(files);
@@ -394,7 +399,7 @@ impl ActiveSegment {
                 {
                     shard.note_unsynced();
                 }
-                self.names_unsynced.fetch_or(names, Ordering::AcqRel);
+                self.unsynced_folders.lock().extend(folders);
             } else {
                 *has_failed = true;
             }
@@ -402,9 +407,9 @@ impl ActiveSegment {
         }
         // Their descriptors may be the last ones.
         drop((dedicated, packed));
-        if names && let Err(error) = dirs.sync() {
+        if let Err(error) = dirs.sync_some(folders.iter().map(PathBuf::as_path)) {
             // What could not even be opened was not synced, and can be when some are free again.
-            self.names_unsynced.store(true, Ordering::Release);
+            self.unsynced_folders.lock().extend(folders);
             *has_failed |= !error.is_out_of_descriptors();
             return Err(error);
         }

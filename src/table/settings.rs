@@ -171,8 +171,15 @@ impl Table {
         Ok(true)
     }
 
+    /// A root that has failed is left out, as long as there are others: of several copies the newest
+    /// counts.
     fn write_table_file(&self, file: &TableFile) -> Result<()> {
-        write_table_file(&self.context.disk, &self.folders_on_disk, file)
+        let roots = &self.context.roots;
+        let working = self.folders_on_disk.iter().enumerate();
+        let working = working.filter(|(root, _)| !roots.is_failed(super::root_index(*root)));
+        let working: Vec<_> = working.map(|(_, folder)| folder.clone()).collect();
+        let folders = if working.is_empty() { &self.folders_on_disk } else { &working };
+        write_table_file(&self.context.disk, folders, file)
     }
 
     /// When the entry expires, ns since the Unix epoch; `None`: never. Exact for values; a folder

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use super::Table;
 use super::active::ActiveSegment;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::SegmentMetadata;
 
@@ -55,8 +55,29 @@ impl Table {
         }
     }
 
-    /// Called with `spare_io` locked.
+    /// Called with `spare_io` locked. A root that refuses its part is left out from then on, and the
+    /// others are asked.
     fn make_segment(&self) -> Result<Arc<ActiveSegment>> {
+        loop {
+            let failed_before = self.failed_roots();
+            match self.try_make_segment() {
+                Err(error) if !matches!(error, Error::Io { action: "sync", .. }) => {
+                    self.note_failing_root(&error);
+                    if self.failed_roots() == failed_before {
+                        return Err(error);
+                    }
+                }
+                other => return other.inspect_err(|error| self.poison_if_sync(error)),
+            }
+        }
+    }
+
+    fn failed_roots(&self) -> usize {
+        let roots = &self.context.roots;
+        roots.indexes().filter(|root| roots.is_failed(*root)).count()
+    }
+
+    fn try_make_segment(&self) -> Result<Arc<ActiveSegment>> {
         // The number is used up even if this fails half-way: files of it may be there.
         let number = SegmentNumber(self.next_segment.fetch_add(1, Ordering::AcqRel));
         let shards = self.shards.load(Ordering::Acquire);
@@ -71,9 +92,7 @@ impl Table {
             opened_at_ns: self.context.clock.now_ns(),
             sealed: None,
         };
-        ActiveSegment::create(&self.dirs, metadata, keys_root, roots)
-            .map(Arc::new)
-            .inspect_err(|error| self.poison_if_sync(error))
+        ActiveSegment::create(&self.dirs, metadata, keys_root, roots).map(Arc::new)
     }
 
     /// Whether any of its shards is on a root that has failed.
