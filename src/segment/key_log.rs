@@ -95,6 +95,12 @@ impl KeyLog {
         self.dirty.load(Ordering::Acquire)
     }
 
+    /// Whether nothing was ever appended. Such a log gets no mark either: a segment in which nothing
+    /// was ever stored is known by the length of its files, and may be removed.
+    pub(crate) fn is_blank(&self) -> bool {
+        *self.append_io.lock() <= LOG_HEADER_BYTES as u64
+    }
+
     /// Ends a sync: notes that the values of the first `log_bytes` are durable, and makes the log
     /// durable.
     pub(crate) fn end_sync(&self, log_bytes: u64) -> Result<()> {

@@ -30,9 +30,14 @@ use crate::segment::packed::PackedShard;
 /// their parts are.
 const COPIED_BYTES_MAX: u64 = 32 * 1024;
 
+#[cfg(not(shuttle))]
 thread_local! {
     /// What records and log records are put together in; as long as the longest copied so far.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+#[cfg(shuttle)]
+shuttle::thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::new());
 }
 
 /// What is to be done to a record's header when the segment is sealed.
@@ -212,7 +217,8 @@ impl ActiveSegment {
     pub(crate) fn append(&self, hash: KeyHash, record: &NewRecord<'_>) -> Result<Entry> {
         let shard = hash.part_of(self.shards.len());
         let record_bytes = record.header.record_bytes();
-        let offset = BUFFER.with_borrow_mut(|buffer| {
+        let offset = BUFFER.with(|buffer| {
+            let buffer = &mut *buffer.borrow_mut();
             buffer.clear();
             record.header.encode(record.key, buffer);
             let body_bytes = buffer.len() + record.value.len() + record.checksums.len();
@@ -238,7 +244,8 @@ impl ActiveSegment {
 
     /// Logs what happened to one name, then shows it.
     pub(crate) fn mention(&self, change: &Change<'_>) -> Result<()> {
-        BUFFER.with_borrow_mut(|record| {
+        BUFFER.with(|record| {
+            let record = &mut *record.borrow_mut();
             record.clear();
             log_record::encode_mention(change.key, &change.mention, record);
             self.log.append(record)
@@ -359,7 +366,7 @@ impl ActiveSegment {
     /// Makes everything logged before the call durable: values first, then the log.
     pub(crate) fn sync(&self, dirs: &SegmentDirs) -> Result<()> {
         let mut has_failed = self.sync_io.lock();
-        if !self.log.is_dirty() {
+        if !self.log.is_dirty() || self.log.is_blank() {
             return Ok(());
         }
         let log_bytes = self.log.begin_sync();

@@ -346,3 +346,18 @@ fn a_segment_is_sealed_once_although_the_keymap_cannot_be_written() {
     db.close().unwrap();
     assert!(fixture.is_good());
 }
+
+#[test]
+fn a_flush_leaves_a_segment_blank_in_which_nothing_was_stored() {
+    let fixture = Fixture::new(1);
+    let (db, table) = fixture.create();
+    let metadata = table.open_segment().unwrap().metadata_path.clone();
+    table.flush().unwrap();
+    drop(table);
+    db.kill();
+    // What removing it leaves when the power is cut in the middle.
+    std::fs::remove_file(&metadata).unwrap();
+    assert!(fixture.is_good());
+    let db = fixture.open();
+    assert!(db.unavailable_tables().is_empty(), "{:?}", db.unavailable_tables());
+}
