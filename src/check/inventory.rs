@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, Session, TableFacts};
 use crate::format::location::SegmentNumber;
+use crate::format::log_record::LOG_HEADER_BYTES;
 use crate::segment::files::SegmentFile;
 
 /// The files of one segment.
@@ -91,16 +92,14 @@ impl Session<'_> {
         }
     }
 
-    /// Files behind the newest metadata belong to a segment whose making a crash cut short: the
-    /// metadata comes last, so nothing was ever stored in it. Where something is, it was lost.
+    /// The metadata comes last when a segment is made, and goes first when one that was not needed is
+    /// removed: in one without it in which nothing is nothing ever was. Where something is, it was lost.
     fn drop_unborn(&mut self, inventory: &mut Inventory) {
-        let born = inventory.segments.iter().rev().find(|(_, files)| files.metadata.is_some());
-        let newest = born.map(|(number, _)| *number).unwrap_or_default();
-        let mut unborn = inventory.segments.split_off(&SegmentNumber(newest.0.saturating_add(1)));
-        let holds_bytes = |files: &SegmentFiles| files.values.values().any(|(_, bytes)| *bytes > 0);
-        if unborn.values().any(holds_bytes) {
-            inventory.segments.append(&mut unborn);
-        }
+        let (born, unborn) = std::mem::take(&mut inventory.segments)
+            .into_iter()
+            .partition(|(_, files)| files.metadata.is_some() || !self.is_blank(files));
+        inventory.segments = born;
+        let unborn: BTreeMap<SegmentNumber, SegmentFiles> = unborn;
         for (number, files) in unborn {
             let values = files.values.into_values().map(|(path, _)| path);
             for path in values.chain(files.keys) {
@@ -109,5 +108,14 @@ impl Session<'_> {
                 self.add(Finding::note(&path, what));
             }
         }
+    }
+
+    fn is_blank(&self, files: &SegmentFiles) -> bool {
+        let length = |path: &PathBuf| self.disk.open(path).and_then(|file| file.len());
+        let has_names = files
+            .keys
+            .as_ref()
+            .is_some_and(|keys| !length(keys).is_ok_and(|bytes| bytes <= LOG_HEADER_BYTES as u64));
+        !has_names && files.values.values().all(|(_, bytes)| *bytes == 0)
     }
 }
