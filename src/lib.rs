@@ -81,6 +81,7 @@ pub mod repair;
 mod roots;
 mod segment;
 pub mod settings;
+mod sync;
 pub mod table;
 
 pub use crate::db::{Db, OpenOptions, Space, check_table_name};

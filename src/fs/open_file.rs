@@ -10,13 +10,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Errno;
 use super::attributes::Stat;
 use super::inodes::{ino_of, split_key};
 use crate::format::attributes::Attributes;
 use crate::format::entry::Entry;
+use crate::sync::Condvar;
 use crate::table::{Table, ValueReader, Writer};
 
 const SHARDS: usize = 64;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::Translator;
 use super::convert::cannot_serve;
@@ -23,6 +23,7 @@ use super::notices::Notices;
 use crate::db::Db;
 use crate::error::Result;
 use crate::fs::{Caller, Fs, FsOptions, Kernel};
+use crate::sync::Condvar;
 use crate::table::TableSettings;
 
 /// How long a detached mount is waited for before its connection is cut, and after.

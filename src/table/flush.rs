@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::Table;
 use crate::error::{Error, Result};
+use crate::sync::Condvar;
 
 /// One flush at a time; whoever asks while it runs shares the next one.
 #[derive(Debug, Default)]

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Table;
 use super::active::ActiveSegment;
@@ -15,6 +14,7 @@ use crate::format::entry::Mention;
 use crate::format::location::SegmentNumber;
 use crate::format::sort_key::plain_key;
 use crate::keymap::{Change, Inserted, Keymap};
+use crate::sync::{SyncSender, scope, sync_channel};
 
 /// Changes gathered before they are inserted in page order: about 40 MiB, and twice that while the
 /// next ones are gathered, however large the table.
@@ -144,7 +144,7 @@ impl Table {
             missing.iter().map(|(_, segment)| &***segment).collect();
         let (batches, received) = sync_channel(0);
         // Reading and hashing the names goes on while the batch before is inserted.
-        let is_inserted = std::thread::scope(|scope| {
+        let is_inserted = scope(|scope| {
             scope.spawn(move || self.read_changes(&segments, &batches));
             // Taken whole, so that it goes, and lets the reader end, when an insertion fails.
             for changes in received {

@@ -7,6 +7,8 @@ mod found;
 mod model;
 mod power;
 mod recovery;
+#[cfg(shuttle)]
+mod schedules;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
