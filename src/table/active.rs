@@ -260,15 +260,24 @@ impl ActiveSegment {
         let pairs = changes.iter().map(|change| (change.key, &change.mention));
         log_record::encode_batch(pairs, &mut record);
         self.log.append(&record)?;
-        for change in changes {
-            self.show(change, true);
+        // A name that is made comes before one that is taken away: whoever looks for a file while it is
+        // renamed finds it under one name or under both.
+        let kept: Vec<Location> =
+            changes.iter().filter_map(|change| self.own_record(&change.mention)).collect();
+        for change in changes.iter().rev() {
+            self.show_keeping(change, true, &kept);
         }
         Ok(())
     }
 
     /// Puts a logged change into the memtable, and notes what becomes of the records concerned.
-    /// Only within a batch can a record come under another name.
+    /// Only within a batch can a record come under another name; its changes are shown in their order.
     pub(crate) fn show(&self, change: &Change<'_>, in_batch: bool) {
+        self.show_keeping(change, in_batch, &[]);
+    }
+
+    /// The same for a part of a batch of which another part gives names to the records `kept`.
+    fn show_keeping(&self, change: &Change<'_>, in_batch: bool, kept: &[Location]) {
         if let Mention::Put(entry) = &change.mention {
             self.last_written_ns.fetch_max(entry.written_at_ns, Ordering::AcqRel);
         }
@@ -284,7 +293,9 @@ impl ActiveSegment {
         }
         let mut unsettled = self.unsettled.lock();
         if let Some(location) = before.filter(|location| Some(*location) != now) {
-            unsettled.insert(location, Settlement::Bury);
+            let is_kept = kept.contains(&location);
+            let settlement = if is_kept { Settlement::Rewrite } else { Settlement::Bury };
+            unsettled.insert(location, settlement);
         }
         if let Some(location) = now
             && (before == now || unsettled.contains_key(&location))
