@@ -239,6 +239,13 @@ impl Keymap {
         self.current.load().complete_up_to()
     }
 
+    /// Has pages come from the drive again, before anything was looked up. Whoever wrote them last may
+    /// have been killed after the drive had refused them: a page that memory shows with all that is
+    /// to be inserted would not be written again, and yet be claimed.
+    pub(crate) fn forget_cached(&self) {
+        self.current.load().file().forget_cached();
+    }
+
     /// Says that every segment up to `segment` was inserted, and makes that durable.
     pub(crate) fn mark_complete(&self, segment: SegmentNumber) -> Result<()> {
         self.persist(|map| map.complete_up_to().max(segment))

@@ -64,7 +64,7 @@ impl Table {
         if self.context.read_only {
             // Nothing is written, so what the keymap lacks is looked for in the runs.
             view.unindexed = self.above_mark(&sealed);
-        } else if !self.catch_up(&sealed)? {
+        } else if !self.catch_up_from_drive(&sealed)? {
             // The same until upkeep has mended it.
             view.unindexed = self.above_mark(&sealed);
         }
@@ -92,6 +92,18 @@ impl Table {
         self.view.store(Arc::new(view));
         self.signals.wake_upkeep();
         Ok(())
+    }
+
+    fn catch_up_from_drive(
+        &self,
+        sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>,
+    ) -> Result<bool> {
+        if let Some(keymap) = &self.keymap
+            && !self.above_mark(sealed).is_empty()
+        {
+            keymap.forget_cached();
+        }
+        self.catch_up(sealed)
     }
 
     fn read_metadata(&self, listing: &Listing) -> Result<BTreeMap<SegmentNumber, FoundSegment>> {
