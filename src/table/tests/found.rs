@@ -361,3 +361,35 @@ fn a_flush_leaves_a_segment_blank_in_which_nothing_was_stored() {
     let db = fixture.open();
     assert!(db.unavailable_tables().is_empty(), "{:?}", db.unavailable_tables());
 }
+
+#[test]
+fn new_values_leave_out_a_drive_that_refuses_to_write() {
+    // ext4 makes itself read-only when its journal cannot be written.
+    for errno in [libc::EIO, libc::EROFS] {
+        let mut fixture = Fixture::new(2);
+        let faults = fixture.with_faults();
+        let (db, table, _) = one_shard(&fixture);
+        let root_of_active = || table.view.load().active.as_ref().unwrap().shard_roots[0];
+        while root_of_active() == 0 {
+            seal_all(&table);
+            table.put(format!("{}", faults.seen()).as_bytes(), b"value").unwrap();
+        }
+        table.flush().unwrap();
+        let failed = fixture.options.roots[1].clone();
+        let below = Some(failed.clone());
+        faults.arrange(Fault { nth: 1, errno, lasts: true, below, tears: false });
+        for number in 0..30 {
+            table.put(format!("later/{number}").as_bytes(), b"its value").unwrap();
+            table.flush().unwrap();
+        }
+        assert_eq!(root_of_active(), 0);
+        assert_eq!(table.get(b"later/29").unwrap().unwrap(), b"its value");
+        assert_eq!(table.poisoned(), None);
+        let reported: Vec<PathBuf> = db.failed_roots().into_iter().map(|(root, _)| root).collect();
+        assert_eq!(reported, [failed]);
+        faults.heal();
+        drop(table);
+        db.close().unwrap();
+        assert!(fixture.is_good());
+    }
+}
