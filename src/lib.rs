@@ -62,6 +62,10 @@
     )
 )]
 
+// A file of the program that is fuzzed here calls the library by its name.
+#[cfg(any(test, fuzzing))]
+extern crate self as littfs;
+
 pub mod check;
 pub mod clock;
 pub mod config;
