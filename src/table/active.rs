@@ -129,8 +129,8 @@ pub(crate) struct ActiveSegment {
     pub(crate) unsettled: Mutex<HashMap<Location, Settlement>>,
     counts: Counts,
     unsynced_dedicated: Mutex<Vec<Arc<DiskFile>>>,
-    /// Locked over a whole sync; whether one has failed.
-    sync_io: Mutex<bool>,
+    /// Locked over a whole sync; what could not be synced, once one has failed.
+    sync_io: Mutex<Option<PathBuf>>,
     /// Folders in which the names of dedicated shards are to be made durable by the next sync.
     unsynced_folders: Mutex<BTreeSet<PathBuf>>,
 }
@@ -204,7 +204,7 @@ impl ActiveSegment {
             unsettled: Mutex::new(HashMap::new()),
             counts: Counts::default(),
             unsynced_dedicated: Mutex::new(Vec::new()),
-            sync_io: Mutex::new(false),
+            sync_io: Mutex::new(None),
             unsynced_folders: Mutex::new(BTreeSet::new()),
         }
     }
@@ -376,16 +376,16 @@ impl ActiveSegment {
 
     /// Makes everything logged before the call durable: values first, then the log.
     pub(crate) fn sync(&self, dirs: &SegmentDirs) -> Result<()> {
-        let mut has_failed = self.sync_io.lock();
+        let mut failed = self.sync_io.lock();
         if !self.log.is_dirty() || self.log.is_blank() {
             return Ok(());
         }
         let log_bytes = self.log.begin_sync();
         self.synced_bytes.store(self.record_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.sync_files(dirs, &mut has_failed)
+        self.sync_files(dirs, &mut failed)
             .and_then(|()| {
                 let ended = self.log.end_sync(log_bytes);
-                ended.inspect_err(|error| *has_failed = !error.is_out_of_descriptors())
+                ended.inspect_err(|error| note_failure(&mut failed, error))
             })
             .inspect_err(|_| self.log.abort_sync())
     }
@@ -398,10 +398,10 @@ impl ActiveSegment {
     /// What the drive holds after a failed sync is unknown, and the next one would say that all is
     /// well: the system tells of lost pages once. So a segment of which a sync failed never passes
     /// one again, whoever asks: the flusher or, at the same time, the sealer.
-    fn sync_files(&self, dirs: &SegmentDirs, has_failed: &mut bool) -> Result<()> {
-        if *has_failed {
+    fn sync_files(&self, dirs: &SegmentDirs, failed: &mut Option<PathBuf>) -> Result<()> {
+        if let Some(path) = failed {
             let source = std::io::Error::other("an earlier sync of it has failed");
-            return Err(Error::io("sync", &self.keys_path, source));
+            return Err(Error::io("sync", path, source));
         }
         let dedicated = std::mem::take(&mut *self.unsynced_dedicated.lock());
         let unsynced = |shard: &PackedShard| shard.take_unsynced();
@@ -418,9 +418,8 @@ impl ActiveSegment {
                     shard.note_unsynced();
                 }
                 self.unsynced_folders.lock().extend(folders);
-            } else {
-                *has_failed = true;
             }
+            note_failure(failed, &error);
             return Err(error);
         }
         // Their descriptors may be the last ones.
@@ -428,7 +427,7 @@ impl ActiveSegment {
         if let Err(error) = dirs.sync_some(folders.iter().map(PathBuf::as_path)) {
             // What could not even be opened was not synced, and can be when some are free again.
             self.unsynced_folders.lock().extend(folders);
-            *has_failed |= !error.is_out_of_descriptors();
+            note_failure(failed, &error);
             return Err(error);
         }
         Ok(())
@@ -460,6 +459,15 @@ impl ActiveSegment {
     /// When a value was last stored in it, ns since the epoch; its opening when none was.
     pub(crate) fn last_written_ns(&self) -> u64 {
         self.last_written_ns.load(Ordering::Acquire).max(self.opened_at_ns)
+    }
+}
+
+/// Notes what could not be synced. What could not even be opened says nothing about the drive.
+fn note_failure(failed: &mut Option<PathBuf>, error: &Error) {
+    if let Error::Io { path, .. } = error
+        && !error.is_out_of_descriptors()
+    {
+        failed.get_or_insert_with(|| path.clone());
     }
 }
 

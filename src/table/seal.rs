@@ -118,10 +118,17 @@ impl Table {
         self.signals.wake_upkeep();
     }
 
-    /// A drive refused a call: what is written from now on goes elsewhere.
+    /// A drive refused a call: what is written from now on goes elsewhere. Other errors, such as those
+    /// of permissions, say nothing about the drive, but for a sync: that has no other way to fail.
     pub(super) fn note_failing_root(&self, error: &Error) {
-        let Error::Io { path, .. } = error else { return };
+        let Error::Io { action, path, source } = error else { return };
         if error.is_no_space() || error.is_out_of_descriptors() {
+            return;
+        }
+        let errno = source.raw_os_error();
+        let is_of_drive =
+            matches!(errno, Some(libc::EIO | libc::EROFS | libc::ENODEV | libc::ENXIO));
+        if !is_of_drive && *action != "sync" {
             return;
         }
         let root = self.folders_on_disk.iter().position(|folder| path.starts_with(folder));

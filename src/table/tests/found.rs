@@ -393,3 +393,57 @@ fn new_values_leave_out_a_drive_that_refuses_to_write() {
         assert!(fixture.is_good());
     }
 }
+
+#[test]
+fn a_segment_in_which_nothing_was_stored_is_no_loss_when_its_drive_fails() {
+    let mut fixture = Fixture::new(2);
+    let faults = fixture.with_faults();
+    let (db, table, _) = one_shard(&fixture);
+    let blank = loop {
+        seal_all(&table);
+        let active = table.open_segment().unwrap();
+        if active.shard_roots == [1] {
+            break active;
+        }
+        table.put(format!("{}", faults.seen()).as_bytes(), b"value").unwrap();
+    };
+    let below = Some(fixture.options.roots[1].clone());
+    faults.arrange(Fault { nth: 1, errno: libc::EIO, lasts: true, below, tears: false });
+    table.put(b"elsewhere", b"its value").unwrap();
+    assert_ne!(table.entry(b"elsewhere").unwrap().unwrap().location.segment, blank.number);
+    table.upkeep().unwrap();
+    assert!(table.view.load().sealing.is_empty());
+    table.flush().unwrap();
+    drop((blank, table));
+    db.kill();
+    faults.heal();
+    assert!(fixture.is_good());
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(table.get(b"elsewhere").unwrap().unwrap(), b"its value");
+    seal_all(&table);
+    drop(table);
+    db.close().unwrap();
+    assert!(fixture.is_good());
+}
+
+#[test]
+fn what_is_left_of_a_blank_segment_in_front_of_others_is_no_damage() {
+    let fixture = Fixture::new(1);
+    let (db, table, _) = one_shard(&fixture);
+    seal_all(&table);
+    let gap = table.next_segment.fetch_add(1, Ordering::Relaxed);
+    table.put(b"later", b"value").unwrap();
+    drop(table);
+    db.close().unwrap();
+    let left = fixture.options.roots[0].join(format!("table/segments/{gap}-0.values"));
+    std::fs::write(&left, b"").unwrap();
+    assert!(fixture.is_good());
+    let db = fixture.open();
+    assert_eq!(keys(&db.table("table").unwrap()), ["kept", "later"]);
+    assert!(!left.exists());
+    db.close().unwrap();
+    // One with something in it is no blank one.
+    std::fs::write(&left, b"bytes").unwrap();
+    assert!(!fixture.is_good());
+}
