@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
+use crate::layout::check_table_name;
 use crate::names::BlockCache;
 use crate::roots::{Roots, RootsOptions};
 use crate::segment::descriptors::Descriptors;
@@ -421,19 +422,6 @@ impl Drop for Inner {
             log::error!("closing the database: {error}");
         }
     }
-}
-
-/// Refuses what cannot be the name of a table, which is `[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}`.
-pub fn check_table_name(name: &str) -> Result<()> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let is_good =
-        (1..=128).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('.');
-    if is_good { Ok(()) } else { Err(Error::InvalidTableName { name: name.to_owned() }) }
-}
-
-/// Whether a table can have this name.
-pub(crate) fn is_table_name(name: &str) -> bool {
-    check_table_name(name).is_ok()
 }
 
 fn random() -> Result<[u8; 16]> {

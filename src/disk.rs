@@ -295,10 +295,13 @@ fn id_of(file: &File) -> io::Result<FileId> {
     Ok(FileId(metadata.dev(), metadata.ino()))
 }
 
+/// End of the name of every file that is not complete yet.
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+
 /// The name under which a file is written before it takes its place.
 pub(crate) fn temporary_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
-    name.push(".tmp");
+    name.push(TEMPORARY_SUFFIX);
     PathBuf::from(name)
 }
 

@@ -79,6 +79,7 @@ pub mod fuse;
 pub mod fuzz;
 pub mod info;
 mod keymap;
+mod layout;
 mod memory;
 mod names;
 pub mod repair;
@@ -88,12 +89,13 @@ pub mod settings;
 mod sync;
 pub mod table;
 
-pub use crate::db::{Db, OpenOptions, Space, check_table_name};
+pub use crate::db::{Db, OpenOptions, Space};
 pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};
 pub use crate::format::entry::Entry;
 pub use crate::format::location::{Location, SegmentNumber, ValueId};
 pub use crate::keymap::KeymapStats;
+pub use crate::layout::check_table_name;
 pub use crate::roots::{LOCK_FILE_NAME, LOG_FILE_NAME};
 pub use crate::table::{
     Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Finding, Session, TableFacts};
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::LOG_HEADER_BYTES;
-use crate::segment::files::SegmentFile;
+use crate::layout::segment_files::SegmentFile;
 
 /// The files of one segment.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::format::location::{Location, SegmentNumber};
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::keymap::inspect::{KeymapReader, look};
+use crate::layout::KEYMAP_DIR;
 
-const KEYMAP_DIR: &str = "keymap";
 /// Lookups gathered before they are made.
 const BATCH_LOOKUPS: usize = 1 << 20;
 /// Wrong answers whose keys are kept.

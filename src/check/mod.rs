@@ -39,15 +39,12 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
+use crate::layout::segment_files::SegmentDirs;
+use crate::layout::{DROPPED_PREFIX, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, check_table_name};
 use crate::names::BlockCache;
-use crate::roots::{REPLACED_PREFIX, Roots, RootsOptions};
+use crate::roots::{Roots, RootsOptions};
 use crate::segment::descriptors::Descriptors;
-use crate::segment::files::{SEGMENTS_DIR, SegmentDirs};
 
-/// Name of the table file in the table's folder of each root.
-const TABLE_FILE: &str = "table.metadata";
-/// What the folder of a table is renamed to before it is removed.
-const DROPPED_PREFIX: &str = ".dropped-";
 /// Progress is told each time so many bytes were verified.
 const PROGRESS_BYTES: u64 = 4 << 20;
 
@@ -176,7 +173,7 @@ impl Session<'_> {
                 } else if name.starts_with(REPLACED_PREFIX) {
                     let what = "what a repair replaced; it may be deleted";
                     self.add(Finding::note(&path, what));
-                } else if crate::db::is_table_name(name)
+                } else if check_table_name(name).is_ok()
                     && (self.disk.exists(&path.join(TABLE_FILE))?
                         || self.disk.exists(&path.join(SEGMENTS_DIR))?)
                 {

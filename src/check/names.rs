@@ -14,10 +14,10 @@ use crate::format::entry::Mention;
 use crate::format::key_hash::{KeyHash, Salt};
 use crate::format::location::{Location, SegmentNumber};
 use crate::format::sort_key::plain_key;
+use crate::layout::segment_files::{keys_name, values_name};
 use crate::names::merge::Merge;
 use crate::names::run_writer::parent_sort_key;
 use crate::names::{Choice, Direction, Layer};
-use crate::segment::files::{keys_name, values_name};
 use crate::segment::value::RecordBytes;
 
 const SEPARATOR: u8 = 0;

@@ -12,7 +12,7 @@ use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
 use crate::format::location::SegmentNumber;
 use crate::format::record::{HEADER_BYTES, KEY_BYTES_MAX, RecordHeader, block_count};
-use crate::segment::files::values_name;
+use crate::layout::segment_files::values_name;
 
 /// Keys and entries gathered before their records are read.
 const BATCH_BYTES: usize = 64 << 20;
@@ -102,7 +102,7 @@ impl Session<'_> {
         if entry.location.segment != records.number
             || !records.is_packed(u32::from(entry.location.shard))
         {
-            let path = facts.usual_path(&crate::segment::files::keys_name(records.number));
+            let path = facts.usual_path(&crate::layout::segment_files::keys_name(records.number));
             let what = format!("the record of this name is said to be in {}", entry.location);
             self.add(Finding::damage(&path, what).affecting(AffectedKeys::one(key)));
             return;

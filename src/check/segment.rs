@@ -20,10 +20,10 @@ use crate::format::run_footer::{RUN_FOOTER_BYTES, RunFooter, RunSummary};
 use crate::format::run_header::is_run;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::format::sort_key::plain_key;
+use crate::layout::segment_files::{keys_name, metadata_name, values_name};
 use crate::names::run_writer::parent_sort_key;
 use crate::names::{Layer, Memtable, Run};
 use crate::segment::descriptors::{FileKey, RUN_FILE};
-use crate::segment::files::{keys_name, metadata_name, values_name};
 use crate::segment::key_log;
 
 impl Session<'_> {

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Finding, SEGMENTS_DIR, Session, TABLE_FILE};
+use super::{Finding, Session};
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+use crate::layout::{SEGMENTS_DIR, TABLE_FILE};
 
 impl Session<'_> {
     /// Checks all copies; the newest good one, which is the one that counts.

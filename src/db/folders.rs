@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::check_table_name;
 use crate::error::Result;
+use crate::layout::{DROPPED_PREFIX, check_table_name, dropped_name};
 use crate::table::{Context, Table};
-
-/// A table's folder is renamed to this and its id before it is removed.
-const DROPPED_PREFIX: &str = ".dropped-";
 
 /// The tables that are in any of the roots.
 pub(super) fn table_names(context: &Context) -> Result<Vec<String>> {
@@ -56,7 +53,7 @@ pub(super) fn same_numbers(context: &Context, names: &[String]) -> BTreeMap<Stri
 pub(super) fn remove_table_dirs(context: &Context, name: &str, id: &str) -> Result<()> {
     let disk = &context.disk;
     let roots = context.roots.paths();
-    let dropped = format!("{DROPPED_PREFIX}{id}");
+    let dropped = dropped_name(id);
     for root in &roots {
         if disk.exists(&root.join(name))? {
             disk.rename(&root.join(name), &root.join(&dropped))?;
@@ -93,7 +90,7 @@ pub(super) fn finish_drops(context: &Context) -> Result<()> {
     }
     for root in context.roots.paths() {
         for id in &dropped {
-            context.disk.remove_tree(&root.join(format!("{DROPPED_PREFIX}{id}")))?;
+            context.disk.remove_tree(&root.join(dropped_name(id)))?;
         }
     }
     Ok(())

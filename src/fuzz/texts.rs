@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::config::{Config, parse_bytes, parse_duration};
-use crate::db::check_table_name;
 use crate::format::root_file::RootFile;
+use crate::layout::check_table_name;
 use crate::settings::{duration_text, parse_grace, parse_shards, parse_ttl, ttl_text};
 
 /// Time to live, grace, shards, sizes, durations and names of tables.

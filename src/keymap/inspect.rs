@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::file::page_offset;
 use super::grow::generation_path;
 use super::open::{DATA_DIR, TYPE, TYPE_FILE, TYPE_FILE_BYTES_MAX, generation_of};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, TEMPORARY_SUFFIX};
 use crate::error::{Error, Result};
 use crate::format::keymap_header::{HEADER_PAGES, KeymapHeader};
 use crate::format::keymap_page::{
@@ -57,7 +57,7 @@ pub(crate) fn look(disk: &Disk, keymap_dir: &Path, table_id: [u8; 16]) -> Result
         let name = name.to_string_lossy();
         match generation_of(&name) {
             Some(generation) => generations.push(generation),
-            None if name.strip_suffix(".tmp").and_then(generation_of).is_some() => {
+            None if name.strip_suffix(TEMPORARY_SUFFIX).and_then(generation_of).is_some() => {
                 look.notes.push((path, "it was not finished; the next open removes it".to_owned()));
             }
             None => look.notes.push((path, "it is no file of the keymap".to_owned())),

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::file::MapFile;
 use super::grow::{build_empty, discard, generation_path};
 use super::{Keymap, Writer};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, TEMPORARY_SUFFIX};
 use crate::error::{Error, Result, printable};
 use crate::format::Malformed;
 use crate::format::keymap_header::{HEADER_PAGES, KeymapHeader};
@@ -129,7 +129,7 @@ impl Found {
             let name = name.to_string_lossy();
             if let Some(generation) = generation_of(&name) {
                 found.generations.push(generation);
-            } else if name.strip_suffix(".tmp").and_then(generation_of).is_some() {
+            } else if name.strip_suffix(TEMPORARY_SUFFIX).and_then(generation_of).is_some() {
                 found.unfinished.push(path);
             } else {
                 log::warn!("{} is no file of the keymap; it is left alone", path.display());

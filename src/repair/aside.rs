@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, temporary_path};
 use crate::error::{Error, Result};
-use crate::roots::REPLACED_PREFIX;
+use crate::layout::REPLACED_PREFIX;
 
 /// Where replaced files of each root are kept.
 pub(super) struct Aside {

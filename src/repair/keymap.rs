@@ -3,8 +3,7 @@
 use super::{Facts, Session};
 use crate::error::Result;
 use crate::keymap::inspect::{KeymapReader, look};
-
-const KEYMAP_DIR: &str = "keymap";
+use crate::layout::KEYMAP_DIR;
 
 impl Session {
     /// Moves the keymap away if it is damaged.

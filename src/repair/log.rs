@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::format::entry::{Entry, Mention};
 use crate::format::log_record::{LogHeader, LogRecord, encode_mention, encode_synced};
 use crate::format::sort_key::sort_key;
-use crate::segment::files::{keys_name, values_name};
+use crate::layout::segment_files::{keys_name, values_name};
 use crate::segment::key_log;
 use crate::segment::value::{RecordBytes, ValueBytes};
 

@@ -37,10 +37,10 @@ use crate::db::Db;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::table_file::TableFile;
+use crate::layout::segment_files::SegmentDirs;
+use crate::layout::{SEGMENTS_DIR, TABLE_FILE, check_table_name};
 use crate::names::{BlockCache, Run};
 use crate::roots::{Roots, RootsOptions};
-use crate::segment::files::{SEGMENTS_DIR, SegmentDirs};
-use crate::table::TABLE_FILE;
 
 /// Something that was mended, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ fn table_names(disk: &Disk, roots: &[PathBuf]) -> Result<BTreeSet<String>> {
         for name in disk.list(root)? {
             let path = root.join(&name);
             if let Some(name) = name.to_str()
-                && crate::db::is_table_name(name)
+                && check_table_name(name).is_ok()
                 && (disk.exists(&path.join(TABLE_FILE))?
                     || disk.exists(&path.join(SEGMENTS_DIR))?)
             {

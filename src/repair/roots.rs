@@ -8,8 +8,8 @@ use crate::OpenOptions;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+use crate::layout::TABLE_FILE;
 use crate::roots::mend::plan;
-use crate::table::TABLE_FILE;
 
 /// Writes the identities of roots that have no good one.
 pub(super) fn mend(options: &OpenOptions, aside: &mut Aside, report: &mut Repair) -> Result<()> {

@@ -16,8 +16,8 @@ use crate::format::log_record::LOG_MAGIC;
 use crate::format::run_footer::RunSummary;
 use crate::format::segment_metadata::{SegmentMetadata, SegmentSummary};
 use crate::format::sort_key::sort_key;
+use crate::layout::segment_files::keys_name;
 use crate::names::{Run, RunWriter};
-use crate::segment::files::keys_name;
 use crate::segment::key_log;
 use crate::segment::value::RecordBytes;
 

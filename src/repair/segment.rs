@@ -12,7 +12,7 @@ use crate::format::location::SegmentNumber;
 use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC};
 use crate::format::run_header::is_run;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
-use crate::segment::files::{metadata_name, values_name};
+use crate::layout::segment_files::{metadata_name, values_name};
 use crate::segment::key_log;
 
 /// The files of one segment.

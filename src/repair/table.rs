@@ -11,10 +11,10 @@ use crate::error::Result;
 use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+use crate::layout::segment_files::{Listing, SegmentDirs, SegmentFile};
+use crate::layout::{SEGMENTS_DIR, TABLE_FILE};
 use crate::names::BlockCache;
-use crate::segment::files::{Listing, SEGMENTS_DIR, SegmentDirs, SegmentFile};
 use crate::settings::TableSettings;
-use crate::table::TABLE_FILE;
 
 const COMPARE_BYTES: usize = 1 << 20;
 

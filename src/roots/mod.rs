@@ -10,7 +10,7 @@
 //! headers of an active segment) and unlinked in others (expiry) without telling other processes,
 //! so a reader beside a writer would report damage that is none.
 //!
-//! This floor knows nothing of tables but the names of their files.
+//! This floor knows nothing of tables.
 
 mod examine;
 mod membership;
@@ -38,9 +38,6 @@ use crate::format::root_file::{
 pub const LOCK_FILE_NAME: &str = "littfs.lock";
 /// The file in the first root that a mount in the background writes its log to.
 pub const LOG_FILE_NAME: &str = "littfs.log";
-
-/// Start of the name of a folder with what a repair replaced.
-pub(crate) const REPLACED_PREFIX: &str = ".replaced-";
 
 /// The mode of a root directory that is made here.
 const ROOT_MODE: u32 = 0o700;

@@ -5,7 +5,6 @@
 
 pub(crate) mod checksums;
 pub(crate) mod descriptors;
-pub(crate) mod files;
 pub(crate) mod key_log;
 pub(crate) mod log_damage;
 pub(crate) mod packed;

@@ -21,8 +21,8 @@ use crate::format::location::{Location, SegmentNumber};
 use crate::format::log_record::{self, LogHeader};
 use crate::format::record::RecordHeader;
 use crate::format::segment_metadata::SegmentMetadata;
+use crate::layout::segment_files::{SegmentDirs, keys_name, metadata_name, values_name};
 use crate::names::Memtable;
-use crate::segment::files::{SegmentDirs, keys_name, metadata_name, values_name};
 use crate::segment::key_log::KeyLog;
 use crate::segment::packed::PackedShard;
 

@@ -17,7 +17,7 @@ use crate::format::crc32c;
 use crate::format::entry::Entry;
 use crate::format::location::{Location, ValueId};
 use crate::format::record::{HEADER_BYTES, block_count, key_capacity};
-use crate::segment::files::values_name;
+use crate::layout::segment_files::values_name;
 
 impl Table {
     /// Removes a settling file or link.

@@ -16,8 +16,8 @@ use crate::format::key_hash::KeyHash;
 use crate::format::location::Location;
 use crate::format::sort_key::sort_key;
 use crate::keymap::{Keymap, Lookup};
+use crate::layout::segment_files::values_name;
 use crate::segment::descriptors::FileKey;
-use crate::segment::files::values_name;
 use crate::segment::value::RecordBytes;
 
 /// Records up to this length are read whole with their header; of longer ones only the start.

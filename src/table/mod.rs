@@ -59,8 +59,8 @@ use crate::format::key_hash::{KeyHash, Salt};
 use crate::format::location::{SegmentNumber, ValueId};
 use crate::format::table_file::TableFile;
 use crate::keymap::Keymap;
+use crate::layout::segment_files::SegmentDirs;
 use crate::roots::RootIndex;
-use crate::segment::files::SegmentDirs;
 
 pub use self::iter::{Direction, FolderIter, KeyIter};
 pub use self::key::check_file as check_file_key;
@@ -74,7 +74,6 @@ pub(crate) use self::hold::ExpiryHold;
 pub(crate) use self::key::check as check_key;
 pub(crate) use self::maintenance::Threads;
 pub(crate) use self::open::NewTable;
-pub(crate) use self::settings::TABLE_FILE;
 pub(crate) use self::watch::{Watcher, Watchers};
 
 /// Keys are locked in this many stripes.

@@ -9,18 +9,16 @@ use parking_lot::Mutex;
 
 use super::context::Context;
 use super::sealed::RunFiles;
-use super::settings::{NEVER_NS, TABLE_FILE, duration_ns, write_table_file};
+use super::settings::{NEVER_NS, duration_ns, write_table_file};
 use super::{STRIPES, Table, flush, maintenance};
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
 use crate::keymap::Keymap;
-use crate::segment::files::{SEGMENTS_DIR, SegmentDirs, SegmentFile};
+use crate::layout::segment_files::{SegmentDirs, SegmentFile};
+use crate::layout::{KEYMAP_DIR, SEGMENTS_DIR, TABLE_FILE};
 use crate::settings::TableSettings;
-
-/// Folder of the keymap within a table's folder.
-pub(crate) const KEYMAP_DIR: &str = "keymap";
 
 /// What a new table starts with.
 pub(crate) struct NewTable {

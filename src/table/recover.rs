@@ -22,7 +22,7 @@ use crate::format::location::SegmentNumber;
 use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC};
 use crate::format::run_footer::RunSummary;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata, SegmentSummary};
-use crate::segment::files::{Listing, SegmentFile, keys_name, metadata_name, values_name};
+use crate::layout::segment_files::{Listing, SegmentFile, keys_name, metadata_name, values_name};
 use crate::segment::key_log::{self, KeyLog};
 use crate::segment::packed::PackedShard;
 

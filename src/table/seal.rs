@@ -26,8 +26,8 @@ use crate::format::location::{Location, SegmentNumber, ValueId};
 use crate::format::record::{HEADER_BYTES, RecordHeader};
 use crate::format::segment_metadata::{SegmentMetadata, SegmentSummary};
 use crate::format::sort_key::plain_key;
+use crate::layout::segment_files::values_name;
 use crate::names::RunWriter;
-use crate::segment::files::values_name;
 use crate::segment::value::RecordBytes;
 
 /// Closed segments that may wait to be sealed before writers wait for the sealer. Bounds memory.

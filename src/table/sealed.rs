@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::SegmentSummary;
+use crate::layout::segment_files::{SegmentDirs, keys_name};
 use crate::names::Run;
 use crate::segment::descriptors::{Descriptors, FileKey, RUN_FILE};
-use crate::segment::files::{SegmentDirs, keys_name};
 
 /// A sealed segment of a table.
 #[derive(Debug)]

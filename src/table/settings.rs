@@ -9,12 +9,11 @@ use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
 use crate::keymap::{Keymap, KeymapStats};
+use crate::layout::TABLE_FILE;
 use crate::settings::TableSettings;
 
 /// In `ttl_ns`: values never expire.
 pub(super) const NEVER_NS: u64 = u64::MAX;
-/// Name of the table file in the table's folder of each root.
-pub(crate) const TABLE_FILE: &str = "table.metadata";
 
 /// What a table holds. Values that have expired count until their segment is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

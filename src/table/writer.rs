@@ -22,8 +22,8 @@ use crate::format::crc32c;
 use crate::format::entry::Entry;
 use crate::format::location::{SegmentNumber, ValueId};
 use crate::format::record::{BLOCK_BYTES, VALUE_BYTES_MAX, checksum_value};
+use crate::layout::segment_files::{spill_name, values_name};
 use crate::segment::checksums::BlockChecksums;
-use crate::segment::files::{spill_name, values_name};
 
 /// Shorter values stay in memory even when all pending values together hold too much: a file would
 /// cost more.

@@ -9,16 +9,13 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, DiskFile};
+use super::SEGMENTS_DIR;
+use crate::disk::{Disk, DiskFile, TEMPORARY_SUFFIX};
 use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;
 
-/// Folder of the segment files within a table's folder.
-pub(crate) const SEGMENTS_DIR: &str = "segments";
 /// Start of the name of a value file that is still being written.
 const SPILL_PREFIX: &str = "spill-";
-/// End of the name of every file that is not complete yet.
-const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// What a file in a segments folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
