@@ -10,7 +10,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "the report of a bench")]
 
-#[path = "../src/disk.rs"]
+#[path = "../src/disk/mod.rs"]
 mod disk;
 #[path = "../src/error.rs"]
 mod error;

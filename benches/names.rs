@@ -16,7 +16,7 @@
 
 #[path = "../src/clock.rs"]
 mod clock;
-#[path = "../src/disk.rs"]
+#[path = "../src/disk/mod.rs"]
 mod disk;
 #[path = "../src/error.rs"]
 mod error;

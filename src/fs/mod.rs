@@ -1,7 +1,7 @@
 //! What the mount does, in the words of the kernel, without knowing FUSE.
 //!
 //! Every function here is one operation as the kernel asks for it: inode numbers, names as bytes,
-//! who asks; the answer is plain data or an [`Errno`]. `fuse.rs` translates, tests call directly.
+//! who asks; the answer is plain data or an [`Errno`]. `fuse/` translates, tests call directly.
 //!
 //! # States of a file
 //!

@@ -2,7 +2,7 @@
 //! there, lost or torn in any combination. What is found afterwards is held against what was
 //! acknowledged.
 //!
-//! What changes files is recorded in `src/disk.rs`, which all of it passes through, rather than at a
+//! What changes files is recorded in `src/disk/mod.rs`, which all of it passes through, rather than at a
 //! block device below a file system. There the file system's own journal would decide what is lost:
 //! it keeps far more than it promises, and each state costs a mount. Here the states are those that
 //! its promises allow, also those that today's ext4 and XFS do not show, and a thousand are opened

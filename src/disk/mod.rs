@@ -6,16 +6,9 @@
 //! changes files written down by a [`Recorder`]; in normal use there is neither and each hook is
 //! one null check.
 
-// With their paths, since the benches take this file in from where they are.
-#[path = "disk/confirm.rs"]
 mod confirm;
-#[path = "disk/faults.rs"]
 mod faults;
-#[path = "disk/record.rs"]
 mod record;
-
-// By its path, since the benches take this file in by its own.
-#[path = "disk/window.rs"]
 pub(crate) mod window;
 
 use std::fs::{self, File, OpenOptions};
