@@ -192,6 +192,13 @@ pub enum Error {
     #[error("the database is open read-only")]
     ReadOnly,
 
+    /// The table was dropped while this handle of it was still in use.
+    #[error("table {name:?} was dropped")]
+    TableDropped {
+        /// The name it had.
+        name: String,
+    },
+
     /// The database has been closed.
     #[error("the database is closed")]
     Closed,

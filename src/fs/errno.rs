@@ -64,6 +64,7 @@ impl From<Error> for Errno {
             | Error::Config { .. }
             | Error::Poisoned { .. }
             | Error::Unavailable { .. }
+            | Error::TableDropped { .. }
             | Error::Closed
             | Error::Root { .. }
             | Error::DuplicateFile { .. }

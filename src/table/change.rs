@@ -22,9 +22,9 @@ use crate::layout::segment_files::values_name;
 impl Table {
     /// Removes a settling file or link.
     pub fn remove(&self, key: &[u8]) -> Result<()> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         key::check_file(key)?;
-        let hash = self.hash(key);
+        let hash = self.identity.hash(key);
         self.with_active(|active| {
             self.mention_parents(active, key, self.context.clock.now_ns(), Parents::Require)?;
             let _stripe = self.lock_stripe(key);
@@ -35,8 +35,8 @@ impl Table {
 
     /// Removes a settling file if it still is the value `id`; tells whether it was.
     pub(crate) fn remove_value(&self, key: &[u8], id: ValueId) -> Result<bool> {
-        self.check_writable()?;
-        let hash = self.hash(key);
+        self.health.check_writable()?;
+        let hash = self.identity.hash(key);
         self.with_active(|active| {
             let _stripe = self.lock_stripe(key);
             match self.find_live_entry(hash, key)? {
@@ -51,9 +51,9 @@ impl Table {
 
     /// Replaces mode, owner and times of a settling file or of a folder.
     pub fn change_attributes(&self, key: &[u8], attributes: Attributes) -> Result<Entry> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         key::check(key)?;
-        let hash = self.hash(key);
+        let hash = self.identity.hash(key);
         let now_ns = self.context.clock.now_ns();
         self.with_active(|active| {
             if key::parent(key).is_some() && !is_mentioned(active, hash, key) {
@@ -80,7 +80,7 @@ impl Table {
     /// Renames a settling file or link, or an empty folder. A settling file in the way is replaced
     /// when `replace` says so.
     pub fn rename(&self, from: &[u8], to: &[u8], replace: bool) -> Result<Entry> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         key::check(from)?;
         key::check(to)?;
         if from.ends_with(b"/") != to.ends_with(b"/") {
@@ -115,12 +115,12 @@ impl Table {
             if !self.folder_is_empty(from)? {
                 return Err(Error::FolderNotEmpty { key: printable(from) });
             }
-            let target = self.find_live_entry(self.hash(to), to)?;
+            let target = self.find_live_entry(self.identity.hash(to), to)?;
             if target.is_some() && !self.folder_is_empty(to)? {
                 return Err(Error::FolderNotEmpty { key: printable(to) });
             }
             let name = key::name_key(to);
-            if self.find_live(self.hash(name), name)?.is_some() {
+            if self.find_live(self.identity.hash(name), name)?.is_some() {
                 return Err(Error::NotFolder { key: printable(name) });
             }
             self.move_entry(active, from, to, &entry, target.as_ref())
@@ -132,7 +132,7 @@ impl Table {
     /// What a rename finds at its target: nothing, or a settling file that it may replace.
     fn find_replaceable(&self, to: &[u8], replace: bool) -> Result<Option<Entry>> {
         self.check_no_folder(to)?;
-        let Some(target) = self.find_live_entry(self.hash(to), to)? else {
+        let Some(target) = self.find_live_entry(self.identity.hash(to), to)? else {
             return Ok(None);
         };
         if !replace {
@@ -160,8 +160,8 @@ impl Table {
             moved = self.copy_record(active, to, &moved, entry.id, entry.written_at_ns)?;
         }
         moved.supersedes = target.and_then(|target| target.supersedes_in(active.number));
-        let removal = Change::remove(self.hash(from), from, entry, active.number);
-        let mut put = Change::put(self.hash(to), to, moved);
+        let removal = Change::remove(self.identity.hash(from), from, entry, active.number);
+        let mut put = Change::put(self.identity.hash(to), to, moved);
         put.superseded_bytes = target.map_or(0, |target| target.value_bytes);
         active.mention_all(&[removal, put])?;
         Ok(moved)
@@ -170,16 +170,16 @@ impl Table {
     /// A second name for the bytes of a file or link, with an identity and a time to live of its
     /// own.
     pub fn link(&self, from: &[u8], to: &[u8]) -> Result<Entry> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         key::check_file(from)?;
         key::check_file(to)?;
-        let hash = self.hash(to);
+        let hash = self.identity.hash(to);
         let id = self.new_value_id()?;
         self.with_active(|active| {
             let now_ns = self.context.clock.now_ns();
             self.mention_parents(active, to, now_ns, Parents::Require)?;
             let _stripe = self.lock_stripe(to);
-            let Some(source) = self.find_live_entry(self.hash(from), from)? else {
+            let Some(source) = self.find_live_entry(self.identity.hash(from), from)? else {
                 return Err(Error::NotFound { key: printable(from) });
             };
             self.check_free(hash, to)?;
@@ -192,7 +192,7 @@ impl Table {
 
     /// The live entry of a key that may still change.
     fn find_settling(&self, key: &[u8]) -> Result<Entry> {
-        let Some(entry) = self.find_live_entry(self.hash(key), key)? else {
+        let Some(entry) = self.find_live_entry(self.identity.hash(key), key)? else {
             return Err(Error::NotFound { key: printable(key) });
         };
         if self.is_sealed(&entry) {
@@ -236,7 +236,7 @@ impl Table {
             checksums: &checksums,
             dedicated,
         };
-        draft.append(active, self.hash(key), key)
+        draft.append(active, self.identity.hash(key), key)
     }
 
     /// Gives the bytes of a dedicated shard a name in the active segment as well.

@@ -94,7 +94,7 @@ impl Table {
             return Ok(());
         }
         self.signals.note_sealed();
-        self.context.descriptors.forget(self.number, |segment| segment <= last);
+        self.context.descriptors.forget(self.identity.number, |segment| segment <= last);
         self.unlink_below(SegmentNumber(lowest))
     }
 
@@ -105,7 +105,7 @@ impl Table {
             if file.segment().is_some_and(|segment| segment < lowest)
                 && let Err(error) = self.context.disk.unlink(&path)
             {
-                log::warn!("table {}: an expired file stays: {error}", self.name);
+                log::warn!("table {}: an expired file stays: {error}", self.identity.name);
             }
         }
         Ok(())

@@ -45,9 +45,9 @@ impl Found {
 impl Table {
     /// The live entry of a key. `a` finds a file or link, `a/` a folder.
     pub fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.check_open()?;
+        self.health.check_open()?;
         super::key::check(key)?;
-        self.find_live_entry(self.hash(key), key)
+        self.find_live_entry(self.identity.hash(key), key)
     }
 
     /// Whether there is a live value or folder of this key.
@@ -124,7 +124,7 @@ impl Table {
                     }
                     // Two keys may have one fingerprint; but a record that the keymap never meant
                     // must not make the key look absent.
-                    if self.hash(record.key()).fingerprint() != hash.fingerprint() {
+                    if self.identity.hash(record.key()).fingerprint() != hash.fingerprint() {
                         let found = printable(record.key());
                         let reason = format!("the record is that of {found:?}");
                         return Err(Error::corrupt(file.path(), candidate.location.offset, reason));
@@ -207,7 +207,7 @@ impl Table {
         {
             return packed.file().map(Arc::clone);
         }
-        let key = FileKey { table: self.number, segment, file: shard };
+        let key = FileKey { table: self.identity.number, segment, file: shard };
         self.context.descriptors.get(key, || self.dirs.open(&values_name(segment, shard)))
     }
 }

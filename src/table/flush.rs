@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Table;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sync::Condvar;
 
 /// One flush at a time; whoever asks while it runs shares the next one.
@@ -50,40 +50,27 @@ impl Table {
             state.is_running = false;
             // One that failed for a lack of descriptors, which poisons nothing, tells its own caller;
             // the others have to ask again.
-            if result.is_ok() || self.poisoned().is_some() {
+            if result.is_ok() || self.health.poisoned().is_some() {
                 state.ended = this;
             }
             flush.finished.notify_all();
             result?;
         }
         drop(state);
-        self.check_not_poisoned()
-    }
-
-    /// A flush that somebody else made may have failed.
-    pub(super) fn check_not_poisoned(&self) -> Result<()> {
-        match self.poisoned() {
-            None => Ok(()),
-            Some(reason) => Err(Error::Poisoned { table: self.name.clone(), reason }),
-        }
+        self.health.check_not_poisoned()
     }
 
     fn sync_segments(&self) -> Result<()> {
-        self.check_not_poisoned()?;
+        self.health.check_not_poisoned()?;
         self.signals.note_flush();
         let view = self.view.load_full();
         // Oldest first, so that a mention is never durable before what it refers to.
         let unsealed: Vec<_> = view.unsealed().map(Arc::clone).collect();
         for segment in unsealed.iter().rev() {
-            segment.sync(&self.dirs).inspect_err(|error| self.poison_unless_unopened(error))?;
+            segment
+                .sync(&self.dirs)
+                .inspect_err(|error| self.health.poison_unless_unopened(error))?;
         }
         Ok(())
-    }
-
-    /// What could not even be opened was not synced, and can be when descriptors are free again.
-    pub(super) fn poison_unless_unopened(&self, error: &Error) {
-        if !error.is_out_of_descriptors() {
-            self.poison(error);
-        }
     }
 }

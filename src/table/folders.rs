@@ -30,7 +30,7 @@ pub(super) enum Parents {
 impl Table {
     /// Makes a folder in a folder that exists. Its key ends in `/`.
     pub fn create_folder(&self, folder: &[u8], attributes: Attributes) -> Result<Entry> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         key::check_folder(folder)?;
         self.ensure_room()?;
         let now_ns = self.context.clock.now_ns();
@@ -39,7 +39,7 @@ impl Table {
             self.mention_parents(active, folder, now_ns, Parents::Require)?;
             let _stripe = self.lock_stripe(folder);
             self.check_no_file(folder)?;
-            if self.find_live(self.hash(folder), folder)?.is_some() {
+            if self.find_live(self.identity.hash(folder), folder)?.is_some() {
                 return Err(Error::Exists { key: printable(folder) });
             }
             self.put_folder(active, folder, id, attributes, None)
@@ -48,10 +48,10 @@ impl Table {
 
     /// Removes an empty folder.
     pub fn remove_folder(&self, folder: &[u8]) -> Result<()> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         key::check_folder(folder)?;
         self.with_active_alone(|active| {
-            let hash = self.hash(folder);
+            let hash = self.identity.hash(folder);
             let Some(entry) = self.find_live_entry(hash, folder)? else {
                 return Err(Error::NotFound { key: printable(folder) });
             };
@@ -86,7 +86,7 @@ impl Table {
             };
             let is_known = last_folder.starts_with(parent)
                 || homeless.last().is_some_and(|folder| folder.starts_with(parent))
-                || self.find_live_entry(self.hash(parent), parent)?.is_some();
+                || self.find_live_entry(self.identity.hash(parent), parent)?.is_some();
             if !is_known {
                 homeless.push(parent.to_vec());
             }
@@ -139,13 +139,13 @@ impl Table {
             self.touch(now);
             return Ok(());
         };
-        if active.memtable.touch_folder(self.hash(parent), parent, now) {
+        if active.memtable.touch_folder(self.identity.hash(parent), parent, now) {
             return Ok(());
         }
         let _one_at_a_time = self.folders.lock();
         for folder in key::ancestors(parent) {
             let is_parent = folder.len() == parent.len();
-            let hash = self.hash(folder);
+            let hash = self.identity.hash(folder);
             let _stripe = self.lock_stripe(folder);
             if is_mentioned(active, hash, folder) {
                 continue;
@@ -173,7 +173,7 @@ impl Table {
 
     fn check_no_file(&self, folder: &[u8]) -> Result<()> {
         let file = key::name_key(folder);
-        if self.find_live(self.hash(file), file)?.is_some() {
+        if self.find_live(self.identity.hash(file), file)?.is_some() {
             return Err(Error::NotFolder { key: printable(file) });
         }
         Ok(())
@@ -188,7 +188,7 @@ impl Table {
         attributes: Attributes,
         earlier: Option<&Entry>,
     ) -> Result<Entry> {
-        let hash = self.hash(folder);
+        let hash = self.identity.hash(folder);
         let draft = Draft {
             id,
             attributes,
@@ -218,7 +218,7 @@ impl Table {
         let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
         match key::parent(key) {
             Some(parent) => {
-                active.memtable.touch_folder(self.hash(parent), parent, now);
+                active.memtable.touch_folder(self.identity.hash(parent), parent, now);
             }
             None => self.touch(now),
         }

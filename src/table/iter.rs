@@ -59,7 +59,7 @@ impl Table {
         from: Bound<&[u8]>,
         direction: Direction,
     ) -> Result<FolderIter> {
-        self.check_open()?;
+        self.health.check_open()?;
         if !folder.is_empty() {
             super::key::check_folder(folder)?;
         }
@@ -76,7 +76,7 @@ impl Table {
         from: Option<&[u8]>,
         direction: Direction,
     ) -> Result<KeyIter> {
-        self.check_open()?;
+        self.health.check_open()?;
         let table = self.shared()?;
         let bound = from.map_or(Bound::Unbounded, Bound::Included);
         let keys = table.keys(prefix, bound, direction)?;
@@ -90,7 +90,7 @@ impl Table {
         direction: Direction,
     ) -> Result<FolderListing<Choose>> {
         let (layers, choose) = self.layers()?;
-        FolderListing::new(&layers, folder, self.hash(folder), direction, from, choose)
+        FolderListing::new(&layers, folder, self.identity.hash(folder), direction, from, choose)
     }
 
     fn keys(

@@ -58,7 +58,7 @@ impl Table {
     }
 
     fn change_of(&self, sort_key: &[u8], mention: &Mention) -> Option<Change> {
-        let fingerprint = self.hash(&plain_key(sort_key)).fingerprint();
+        let fingerprint = self.identity.hash(&plain_key(sort_key)).fingerprint();
         match mention {
             Mention::Put(entry) => Some(Change::Put {
                 fingerprint,
@@ -79,12 +79,12 @@ impl Table {
             Ok(Inserted::All) => Ok(true),
             Ok(Inserted::Aborted) => Ok(false),
             Err(error) if error.is_no_space() => {
-                log::warn!("table {}: the keymap falls behind: {error}", self.name);
+                log::warn!("table {}: the keymap falls behind: {error}", self.identity.name);
                 Ok(false)
             }
             // A power cut can tear a page that was being written, at this opening or before it.
             Err(damage @ Error::Corrupt { .. }) => {
-                log::warn!("table {}: {damage}", self.name);
+                log::warn!("table {}: {damage}", self.identity.name);
                 self.signals.ask_for_rebuild();
                 Ok(false)
             }
@@ -168,7 +168,7 @@ impl Table {
                 self.unreadable_from.fetch_min(segment.number.0, Ordering::AcqRel);
                 log::error!(
                     "table {}: some keys of segment {} cannot be found: {error}; run `littfs check`",
-                    self.name,
+                    self.identity.name,
                     segment.number
                 );
             }
@@ -215,7 +215,7 @@ impl Table {
             sealed
         };
         if rebuild {
-            log::warn!("table {}: the keymap is damaged and is made anew", self.name);
+            log::warn!("table {}: the keymap is damaged and is made anew", self.identity.name);
             self.keymap()?.clear()?;
         }
         self.catch_up(&sealed)?;

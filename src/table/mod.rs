@@ -26,7 +26,9 @@ mod expire;
 mod find;
 mod flush;
 mod folders;
+mod health;
 mod hold;
+mod identity;
 mod iter;
 mod key;
 mod keymap_upkeep;
@@ -40,6 +42,7 @@ mod room;
 mod seal;
 mod sealed;
 mod settings;
+mod signals;
 mod spare;
 mod view;
 mod watch;
@@ -55,12 +58,15 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::format::key_hash::{KeyHash, Salt};
 use crate::format::location::{SegmentNumber, ValueId};
 use crate::format::table_file::TableFile;
 use crate::keymap::Keymap;
 use crate::layout::segment_files::SegmentDirs;
 use crate::roots::RootIndex;
+
+use self::health::Health;
+use self::identity::Identity;
+use self::signals::Signals;
 
 pub use self::iter::{Direction, FolderIter, KeyIter};
 pub use self::key::check_file as check_file_key;
@@ -84,11 +90,9 @@ const STRIPES: usize = 64;
 pub struct Table {
     /// Itself, for what outlives a call: writers and iterators.
     me: Weak<Self>,
-    name: String,
-    id: [u8; 16],
-    number: u16,
-    salt: Salt,
+    identity: Arc<Identity>,
     context: Arc<Context>,
+    health: Arc<Health>,
     /// The table's folder in each root.
     folders_on_disk: Vec<std::path::PathBuf>,
     dirs: SegmentDirs,
@@ -125,86 +129,42 @@ pub struct Table {
     has_folders: AtomicBool,
 
     flushing: flush::GroupFlush,
-    signals: maintenance::Signals,
-    poison: Mutex<Option<String>>,
-    is_poisoned: AtomicBool,
-    is_closed: AtomicBool,
+    signals: Arc<Signals>,
 }
 
 impl Table {
     /// The name of the table, which is that of its folder.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.identity.name
     }
 
     /// The number of the table, 1..=65535: the upper 16 bits of the inode numbers in it.
     #[must_use]
     pub fn number(&self) -> u16 {
-        self.number
+        self.identity.number
     }
 
     /// Why the table takes no more writes, if so.
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
-        self.poison.lock().clone()
+        self.health.poisoned()
     }
 
     /// The identity of the table as hexadecimal digits.
     pub(crate) fn id_hex(&self) -> String {
-        format!("{:032x}", u128::from_be_bytes(self.id))
-    }
-
-    fn hash(&self, key: &[u8]) -> KeyHash {
-        KeyHash::new(self.salt, key)
+        self.identity.id_hex()
     }
 
     fn lowest_live(&self) -> SegmentNumber {
         SegmentNumber(self.lowest_live.load(Ordering::Acquire))
     }
 
-    /// Refuses writes that cannot be kept.
-    fn check_writable(&self) -> Result<()> {
-        if self.context.read_only {
-            return Err(Error::ReadOnly);
-        }
-        self.check_open()?;
-        if self.is_poisoned.load(Ordering::Acquire) {
-            let reason = self.poisoned().unwrap_or_default();
-            return Err(Error::Poisoned { table: self.name.clone(), reason });
-        }
-        Ok(())
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
-    }
-
-    /// Makes the table read-only after a sync failed: what the drive holds is no longer known.
-    fn poison(&self, error: &Error) {
-        let mut poison = self.poison.lock();
-        if poison.is_none() {
-            log::error!("table {}: read-only from now on: {error}", self.name);
-            *poison = Some(error.to_string());
-            self.is_poisoned.store(true, Ordering::Release);
-            drop(poison);
-            self.note_failing_root(error);
-            self.signals.note_poison();
-        }
-    }
-
-    /// The same if it was a sync that failed, whatever of: it is never tried again.
-    fn poison_if_sync(&self, error: &Error) {
-        if matches!(error, Error::Io { action: "sync", .. }) {
-            self.poison_unless_unopened(error);
-        }
-    }
-
     fn new_value_id(&self) -> Result<ValueId> {
         let id = ValueId(self.next_value_id.fetch_add(1, Ordering::Relaxed));
         if id > ValueId::MAX {
             let reason = "its 2^48 value ids are used up; make a new table".to_owned();
-            return Err(Error::Poisoned { table: self.name.clone(), reason });
+            return Err(Error::Poisoned { table: self.identity.name.clone(), reason });
         }
         Ok(id)
     }

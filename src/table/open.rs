@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::context::Context;
+use super::health::Health;
+use super::identity::Identity;
 use super::sealed::RunFiles;
 use super::settings::{NEVER_NS, duration_ns, write_table_file};
-use super::{STRIPES, Table, flush, maintenance};
+use super::signals::Signals;
+use super::{STRIPES, Table, flush};
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
@@ -119,13 +122,19 @@ impl Table {
             descriptors: Arc::clone(&context.descriptors),
             cache: Arc::clone(&context.run_cache),
         };
-        let table = Arc::new_cyclic(|me| Self {
-            me: me.clone(),
+        let identity = Arc::new(Identity {
             name: name.to_owned(),
             id: file.id(),
             number: file.number,
             salt: Salt(file.salt()),
+        });
+        let signals = Arc::new(Signals::default());
+        let health = Arc::new(Health::new(&identity, context, &signals));
+        let table = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            identity,
             context: Arc::clone(context),
+            health,
             folders_on_disk: table_dirs,
             dirs,
             run_files,
@@ -147,10 +156,7 @@ impl Table {
             lowest_live: AtomicU32::new(file.lowest_segment),
             has_folders: AtomicBool::new(false),
             flushing: flush::GroupFlush::default(),
-            signals: maintenance::Signals::default(),
-            poison: Mutex::default(),
-            is_poisoned: AtomicBool::new(false),
-            is_closed: AtomicBool::new(false),
+            signals,
             settings_io: Mutex::new(file),
         });
         table.recover().inspect_err(|_| table.abandon())?;
@@ -160,9 +166,12 @@ impl Table {
     /// Ends all use of the table: what was stored is durable, the keymap is marked complete.
     pub(crate) fn close(&self) -> Result<()> {
         if let Err(error) = self.keep_marks() {
-            log::debug!("table {}: what moved with use is not written down: {error}", self.name);
+            log::debug!(
+                "table {}: what moved with use is not written down: {error}",
+                self.identity.name
+            );
         }
-        self.is_closed.store(true, Ordering::Release);
+        self.health.close();
         if self.context.read_only {
             return Ok(());
         }
@@ -184,10 +193,10 @@ impl Table {
         }
     }
 
-    /// Ends all use of the table without keeping what it holds.
+    /// Ends all use of the table without keeping what it holds, since it is being dropped.
     pub(crate) fn abandon(&self) {
-        self.is_closed.store(true, Ordering::Release);
-        self.context.descriptors.forget(self.number, |_| true);
+        self.health.drop_table();
+        self.context.descriptors.forget(self.identity.number, |_| true);
     }
 }
 

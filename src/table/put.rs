@@ -14,6 +14,7 @@ use parking_lot::MutexGuard;
 
 use super::active::{ActiveSegment, Change, NewRecord};
 use super::folders::Parents;
+use super::health::Health;
 use super::{STRIPES, Table, key};
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
@@ -82,7 +83,7 @@ impl Table {
 
     /// Stores a value or, when the attributes say so, a symbolic link, whose value is its target.
     pub fn put_with(&self, key: &[u8], value: &[u8], attributes: Attributes) -> Result<Entry> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         key::check_file(key)?;
         if value.len() as u64 > self.context.config.spill_bytes {
             let mut writer = self.new_writer(Parents::Make)?;
@@ -90,7 +91,7 @@ impl Table {
             return writer.store(key, attributes);
         }
         self.ensure_room()?;
-        let hash = self.hash(key);
+        let hash = self.identity.hash(key);
         let mut checksums = Vec::new();
         let value_crc = checksum_value(value, &mut checksums);
         let draft = Draft {
@@ -116,12 +117,12 @@ impl Table {
     /// Stores several values, all of them or none. Each must fit a packed shard, and together they
     /// must fit one log record (64 MiB of keys and entries).
     pub fn put_batch(&self, pairs: &[(&[u8], &[u8])]) -> Result<()> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         self.check_batch(pairs)?;
         self.ensure_room()?;
         let attributes = self.default_attributes(Kind::File);
         let now_ns = self.context.clock.now_ns();
-        let hashes: Vec<KeyHash> = pairs.iter().map(|(key, _)| self.hash(key)).collect();
+        let hashes: Vec<KeyHash> = pairs.iter().map(|(key, _)| self.identity.hash(key)).collect();
         self.with_active(|active| {
             for (key, _) in pairs {
                 self.mention_parents(active, key, now_ns, Parents::Make)?;
@@ -191,7 +192,7 @@ impl Table {
                 drop(self.change.lock());
                 continue;
             }
-            self.check_open()?;
+            self.health.check_open()?;
             let result = write(active);
             drop(gate);
             self.signals.note_write();
@@ -199,10 +200,10 @@ impl Table {
                 self.signals.hurry_flush();
             }
             match result {
-                Err(error) if !tried_again && Self::is_drive_failure(&error) => {
+                Err(error) if !tried_again && Health::is_drive_failure(&error) => {
                     tried_again = true;
-                    log::warn!("table {}: {error}; writing elsewhere", self.name);
-                    self.note_failing_root(&error);
+                    log::warn!("table {}: {error}; writing elsewhere", self.identity.name);
+                    self.health.blame_drive(&error);
                     self.discard_spare();
                     self.rotate(active);
                 }
@@ -214,18 +215,6 @@ impl Table {
                     return result;
                 }
             }
-        }
-    }
-
-    fn is_drive_failure(error: &Error) -> bool {
-        match error {
-            Error::Io { action, source, .. } => {
-                *action == "write"
-                    && (error.is_no_space()
-                        // ext4 makes itself read-only when its journal cannot be written.
-                        || matches!(source.raw_os_error(), Some(libc::EIO | libc::EROFS)))
-            }
-            _ => false,
         }
     }
 
@@ -241,7 +230,7 @@ impl Table {
     pub(super) fn check_no_folder(&self, key: &[u8]) -> Result<()> {
         if self.has_folders.load(Ordering::Acquire) {
             let folder = key::folder_key(key);
-            if self.find_live(self.hash(&folder), &folder)?.is_some() {
+            if self.find_live(self.identity.hash(&folder), &folder)?.is_some() {
                 return Err(Error::IsFolder { key: printable(key) });
             }
         }
@@ -274,6 +263,6 @@ impl Table {
     }
 
     fn stripe(&self, key: &[u8]) -> usize {
-        self.hash(key::name_key(key)).part_of(STRIPES)
+        self.identity.hash(key::name_key(key)).part_of(STRIPES)
     }
 }

@@ -36,9 +36,9 @@ impl ValueReader {
 impl Table {
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.check_open()?;
+        self.health.check_open()?;
         super::key::check_file(key)?;
-        let Some(found) = self.find_live(self.hash(key), key)? else {
+        let Some(found) = self.find_live(self.identity.hash(key), key)? else {
             return Ok(None);
         };
         let (entry, record, file) = self.with_record(found)?;
@@ -54,9 +54,9 @@ impl Table {
 
     /// Up to `length` bytes of the value of a key from `offset`; fewer at its end.
     pub fn get_range(&self, key: &[u8], offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
-        self.check_open()?;
+        self.health.check_open()?;
         super::key::check_file(key)?;
-        let Some(found) = self.find_live(self.hash(key), key)? else {
+        let Some(found) = self.find_live(self.identity.hash(key), key)? else {
             return Ok(None);
         };
         let (entry, record, file) = self.with_record(found)?;
@@ -69,7 +69,7 @@ impl Table {
 
     /// Opens a stored value for reading.
     pub fn open_value(&self, entry: &Entry) -> Result<ValueReader> {
-        self.check_open()?;
+        self.health.check_open()?;
         let (record, file) = self.record_of(entry)?;
         self.reader(entry, &record, file)
     }

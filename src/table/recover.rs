@@ -39,7 +39,7 @@ impl Table {
         if let Some(first) = listing.unknown.first() {
             log::warn!(
                 "table {}: {} and {} other unknown files are left alone",
-                self.name,
+                self.identity.name,
                 first.display(),
                 listing.unknown.len() - 1
             );
@@ -117,7 +117,7 @@ impl Table {
             let decoded = read.and_then(|bytes| {
                 let metadata = SegmentMetadata::decode(&bytes)
                     .map_err(|malformed| malformed.in_file(path, 0))?;
-                if metadata.table_id != self.id || metadata.segment != number {
+                if metadata.table_id != self.identity.id || metadata.segment != number {
                     return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));
                 }
                 Ok(metadata)
@@ -150,7 +150,7 @@ impl Table {
                 Some(_) if !self.context.roots.missing().is_empty() => false,
                 Some(number) => {
                     let name = metadata_name(number);
-                    return Err(Error::MissingFile { table: self.name.clone(), name });
+                    return Err(Error::MissingFile { table: self.identity.name.clone(), name });
                 }
             };
             if is_leftover {
@@ -173,10 +173,10 @@ impl Table {
     fn metadata_of_keys(&self, number: SegmentNumber, damage: Error) -> Result<SegmentMetadata> {
         let keys = self.dirs.open(&keys_name(number))?;
         let unsealed = |shards, opened_at_ns| SegmentMetadata {
-            table_id: self.id,
+            table_id: self.identity.id,
             segment: number,
             shards,
-            salt: self.salt,
+            salt: self.identity.salt,
             opened_at_ns,
             sealed: None,
         };
@@ -189,7 +189,7 @@ impl Table {
             let opened_at_ns = summary.first_written_at_ns;
             SegmentMetadata { sealed: Some(summary), ..unsealed(1, opened_at_ns) }
         };
-        log::error!("table {}: {damage}; its key file is used instead", self.name);
+        log::error!("table {}: {damage}; its key file is used instead", self.identity.name);
         Ok(metadata)
     }
 
@@ -256,7 +256,7 @@ impl Table {
             }
         };
         let keys = Arc::new(open(keys_name(number))?);
-        key_log::check_header(&key_log::read_header(&keys)?, self.id, number, &keys)?;
+        key_log::check_header(&key_log::read_header(&keys)?, self.identity.id, number, &keys)?;
         let mut shards = Vec::with_capacity(usize::from(metadata.shards));
         let mut shard_roots = Vec::with_capacity(usize::from(metadata.shards));
         for shard in 0..u32::from(metadata.shards) {
@@ -306,7 +306,9 @@ impl Table {
             for shard in &plan.unsynced_dedicated {
                 match self.dirs.open(&values_name(number, *shard)) {
                     Ok(file) => segment.note_dedicated(Arc::new(file)),
-                    Err(error) => log::warn!("table {}: it is not synced: {error}", self.name),
+                    Err(error) => {
+                        log::warn!("table {}: it is not synced: {error}", self.identity.name);
+                    }
                 }
             }
         }
@@ -318,7 +320,7 @@ impl Table {
         if plan.dropped > 0 {
             log::warn!(
                 "table {}: a power cut took {} values of segment {number}, the last ones stored",
-                self.name,
+                self.identity.name,
                 plan.dropped
             );
         }
@@ -344,7 +346,7 @@ impl Table {
         plan: &replay::Plan,
     ) -> Result<()> {
         replay::apply(keys, plan, |key, mention, in_batch| {
-            let hash = self.hash(key);
+            let hash = self.identity.hash(key);
             if let Mention::Put(entry) = &mention {
                 if entry.location.segment == segment.number
                     && let Some(shard) = segment.shards.get(usize::from(entry.location.shard))
@@ -359,7 +361,7 @@ impl Table {
                 if is_new_name(entry, segment.memtable.get(hash, key)) {
                     match super::key::parent(key) {
                         Some(parent) => {
-                            let parent_hash = self.hash(parent);
+                            let parent_hash = self.identity.hash(parent);
                             segment.memtable.touch_folder(parent_hash, parent, written);
                         }
                         None if written > self.ctime_ns.load(Ordering::Acquire) => {

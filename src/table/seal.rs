@@ -49,7 +49,7 @@ impl Table {
         if let Some(active) = &view.active {
             return Ok(Arc::clone(active));
         }
-        self.check_open()?;
+        self.health.check_open()?;
         let active = self.next_segment()?;
         let changed = View { active: Some(Arc::clone(&active)), ..View::clone(&view) };
         self.view.store(Arc::new(changed));
@@ -77,7 +77,7 @@ impl Table {
     /// Waits while too many closed segments are in memory.
     fn wait_for_sealer(&self) -> Result<()> {
         while self.view.load().sealing.len() >= SEALING_MAX {
-            self.check_writable()?;
+            self.health.check_writable()?;
             self.signals.wait_for_seal(|| self.view.load().sealing.len() < SEALING_MAX)?;
         }
         Ok(())
@@ -118,25 +118,6 @@ impl Table {
         self.signals.wake_upkeep();
     }
 
-    /// A drive refused a call: what is written from now on goes elsewhere. Other errors, such as those
-    /// of permissions, say nothing about the drive, but for a sync: that has no other way to fail.
-    pub(super) fn note_failing_root(&self, error: &Error) {
-        let Error::Io { action, path, source } = error else { return };
-        if error.is_no_space() || error.is_out_of_descriptors() {
-            return;
-        }
-        let errno = source.raw_os_error();
-        let is_of_drive =
-            matches!(errno, Some(libc::EIO | libc::EROFS | libc::ENODEV | libc::ENXIO));
-        if !is_of_drive && *action != "sync" {
-            return;
-        }
-        let root = self.folders_on_disk.iter().position(|folder| path.starts_with(folder));
-        if let Some(root) = root {
-            self.context.roots.mark_failed(super::root_index(root), &error.to_string());
-        }
-    }
-
     /// Seals the oldest closed segment, if there is one; tells whether there was.
     pub(super) fn seal_oldest(&self) -> Result<bool> {
         let Some(segment) = self.view.load().sealing.last().map(Arc::clone) else {
@@ -154,8 +135,8 @@ impl Table {
         let sealed = Arc::new(SealedSegment::new(segment.number, summary));
         // Sealed it is, and so its files change no more, whatever becomes of the keymap.
         let is_indexed = self.index_memtable(&segment).unwrap_or_else(|error| {
-            log::warn!("table {}: the keymap falls behind: {error}", self.name);
-            self.poison_if_sync(&error);
+            log::warn!("table {}: the keymap falls behind: {error}", self.identity.name);
+            self.health.poison_if_sync(&error);
             false
         });
         self.show_sealed(&segment, &sealed, is_indexed);
@@ -193,7 +174,7 @@ impl Table {
             .sync(&self.dirs)
             .and_then(|()| Self::settle(segment))
             .and_then(|()| segment.sync_values(&self.dirs))
-            .inspect_err(|error| self.poison_unless_full(error))?;
+            .inspect_err(|error| self.health.poison_unless_full(error))?;
         let summary = self.write_run(segment)?;
         let metadata = SegmentMetadata { sealed: Some(summary), ..segment.metadata };
         self.context.disk.write_atomically(&segment.metadata_path, &metadata.encode())?;
@@ -220,19 +201,12 @@ impl Table {
             match self.dirs.open(&values_name(segment.number, shard)) {
                 Ok(file) => {
                     if let Err(error) = self.context.disk.unlink(file.path()) {
-                        log::warn!("table {}: an unused file stays: {error}", self.name);
+                        log::warn!("table {}: an unused file stays: {error}", self.identity.name);
                     }
                 }
                 Err(Error::MissingFile { .. }) => {}
-                Err(error) => log::warn!("table {}: {error}", self.name),
+                Err(error) => log::warn!("table {}: {error}", self.identity.name),
             }
-        }
-    }
-
-    fn poison_unless_full(&self, error: &Error) {
-        self.poison_if_sync(error);
-        if !error.is_no_space() {
-            self.poison_unless_unopened(error);
         }
     }
 
@@ -263,7 +237,8 @@ impl Table {
         if disk.exists(&path)? {
             disk.unlink(&path)?;
         }
-        let mut writer = RunWriter::create(disk, &path, self.id, segment.number, segment.salt())?;
+        let mut writer =
+            RunWriter::create(disk, &path, self.identity.id, segment.number, segment.salt())?;
         let cursor = segment.memtable.in_order();
         for (sort_key, mention) in cursor {
             writer.push(&sort_key, &mention)?;

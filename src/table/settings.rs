@@ -61,7 +61,7 @@ impl Table {
             || self.ttl_ns.store(ttl_ns.unwrap_or(NEVER_NS), Ordering::Release),
         )?;
         self.signals.wake_upkeep();
-        self.context.watchers.tell(&self.name, self.number);
+        self.context.watchers.tell(&self.identity.name, self.identity.number);
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl Table {
         change: impl FnOnce(&mut TableFile) -> bool,
         then: impl FnOnce(),
     ) -> Result<bool> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         let mut current = self.settings_io.lock();
         let mut changed = current.clone();
         changed.mtime_ns = self.mtime_ns.load(Ordering::Acquire);
@@ -164,7 +164,7 @@ impl Table {
             return Ok(false);
         }
         changed.revision += 1;
-        self.write_table_file(&changed).inspect_err(|error| self.poison_if_sync(error))?;
+        self.write_table_file(&changed).inspect_err(|error| self.health.poison_if_sync(error))?;
         *current = changed;
         then();
         Ok(true)

@@ -62,12 +62,12 @@ impl Table {
             let failed_before = self.failed_roots();
             match self.try_make_segment() {
                 Err(error) if !matches!(error, Error::Io { action: "sync", .. }) => {
-                    self.note_failing_root(&error);
+                    self.health.blame_drive(&error);
                     if self.failed_roots() == failed_before {
                         return Err(error);
                     }
                 }
-                other => return other.inspect_err(|error| self.poison_if_sync(error)),
+                other => return other.inspect_err(|error| self.health.poison_if_sync(error)),
             }
         }
     }
@@ -85,10 +85,10 @@ impl Table {
         // Keys and metadata stay in the first root while it takes files.
         let keys_root = roots.iter().copied().min().unwrap_or(0);
         let metadata = SegmentMetadata {
-            table_id: self.id,
+            table_id: self.identity.id,
             segment: number,
             shards,
-            salt: self.salt,
+            salt: self.identity.salt,
             opened_at_ns: self.context.clock.now_ns(),
             sealed: None,
         };
@@ -118,16 +118,16 @@ impl Table {
         let metadata = &segment.metadata_path;
         if let Err(error) = disk.unlink(metadata).and_then(|()| disk.sync_parent(metadata)) {
             if !self.is_on_failed_root(segment) {
-                self.poison_if_sync(&error);
+                self.health.poison_if_sync(&error);
             }
-            log::warn!("table {}: an unused segment stays: {error}", self.name);
+            log::warn!("table {}: an unused segment stays: {error}", self.identity.name);
             return;
         }
         let shards = segment.shards.iter().filter_map(|shard| shard.file().ok());
         let shards = shards.map(|file| file.path());
         for path in std::iter::once(segment.keys_path.as_path()).chain(shards) {
             if let Err(error) = disk.unlink(path) {
-                log::warn!("table {}: an unused file stays: {error}", self.name);
+                log::warn!("table {}: an unused file stays: {error}", self.identity.name);
             }
         }
     }

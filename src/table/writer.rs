@@ -94,7 +94,7 @@ impl Table {
     }
 
     pub(super) fn new_writer(&self, parents: Parents) -> Result<Writer> {
-        self.check_writable()?;
+        self.health.check_writable()?;
         Ok(Writer {
             table: self.shared()?,
             id: self.new_value_id()?,
@@ -233,7 +233,7 @@ impl Writer {
 
     /// Accounts for growth up to `end`, and moves the value to a file when that is too much.
     fn make_room(&mut self, end: u64) -> Result<()> {
-        self.table.check_writable()?;
+        self.table.health.check_writable()?;
         if end > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLong { max: VALUE_BYTES_MAX });
         }
@@ -303,10 +303,10 @@ impl Writer {
     /// Stores the bytes so far under `key`. Repeated calls supersede what was stored before.
     /// Nothing happens when neither bytes nor key nor attributes changed.
     pub fn store(&mut self, key: &[u8], attributes: Attributes) -> Result<Entry> {
-        self.table.check_writable()?;
+        self.table.health.check_writable()?;
         key::check_file(key)?;
         if !self.is_dirty
-            && let Some(entry) = self.table.find_live_entry(self.table.hash(key), key)?
+            && let Some(entry) = self.table.find_live_entry(self.table.identity.hash(key), key)?
             && entry.id == self.id
             && entry.attributes == attributes
         {
@@ -443,7 +443,7 @@ impl Table {
         parents: Parents,
         mut place: impl FnMut(&ActiveSegment) -> Result<u32>,
     ) -> Result<Entry> {
-        let hash = self.hash(key);
+        let hash = self.identity.hash(key);
         self.with_active(|active| {
             draft.written_at_ns = self.context.clock.now_ns();
             // Storing again is no change of the folder, so its time is moved only below.

@@ -303,7 +303,7 @@ fn a_dropped_table_is_gone_and_its_name_free() {
     table.remove(b"a").unwrap();
     table.remove(b"b").unwrap();
     db.remove_table("table").unwrap();
-    assert!(matches!(table.put(b"c", b""), Err(Error::Closed)));
+    assert!(matches!(table.put(b"c", b""), Err(Error::TableDropped { .. })));
     let (number, attributes) = (table.number(), table.attributes());
     let again = db.create_table("table", TableSettings::default(), attributes).unwrap();
     assert_ne!(again.number(), number);

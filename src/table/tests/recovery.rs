@@ -44,7 +44,7 @@ fn a_writer_that_waits_for_the_sealer_is_told_when_the_table_is_poisoned() {
         while table.view.load().sealing.len() < 2 {
             std::thread::yield_now();
         }
-        table.poison(&Error::corrupt(Path::new("/drive"), 0, "a test"));
+        table.health.poison(&Error::corrupt(Path::new("/drive"), 0, "a test"));
         let refused = writer.join().unwrap();
         assert!(matches!(refused, Some(Error::Poisoned { .. })), "{refused:?}");
     });
