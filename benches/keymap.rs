@@ -10,6 +10,8 @@
 )]
 #![allow(clippy::print_stdout, reason = "the report of a bench")]
 
+#[path = "../src/cast.rs"]
+mod cast;
 #[path = "../src/disk/mod.rs"]
 mod disk;
 #[path = "../src/error.rs"]

@@ -14,6 +14,8 @@
     reason = "a measurement, and the modules are checked where they belong"
 )]
 
+#[path = "../src/cast.rs"]
+mod cast;
 #[path = "../src/clock.rs"]
 mod clock;
 #[path = "../src/disk/mod.rs"]

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::cast;
+
 /// A source of the current time. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<Manual>>);
@@ -38,7 +40,7 @@ impl Clock {
     pub fn now_ns(&self) -> u64 {
         match &self.0 {
             Some(manual) => manual.real_ns.load(Ordering::Acquire),
-            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos),
+            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, cast::saturate_ns),
         }
     }
 
@@ -48,7 +50,9 @@ impl Clock {
     pub fn monotonic_ns(&self) -> u64 {
         match &self.0 {
             Some(manual) => manual.monotonic_ns.load(Ordering::Acquire),
-            None => clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |at| nanos(at.into())),
+            None => {
+                clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |at| cast::saturate_ns(at.into()))
+            }
         }
     }
 
@@ -69,12 +73,8 @@ impl Clock {
     /// Lets time pass on a manual clock; the system clock stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Some(manual) = &self.0 {
-            manual.real_ns.fetch_add(nanos(by), Ordering::AcqRel);
-            manual.monotonic_ns.fetch_add(nanos(by), Ordering::AcqRel);
+            manual.real_ns.fetch_add(cast::saturate_ns(by), Ordering::AcqRel);
+            manual.monotonic_ns.fetch_add(cast::saturate_ns(by), Ordering::AcqRel);
         }
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -66,6 +66,7 @@
 #[cfg(any(test, fuzzing))]
 extern crate self as littfs;
 
+mod cast;
 pub mod check;
 pub mod clock;
 pub mod config;

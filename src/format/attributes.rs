@@ -11,6 +11,7 @@
 
 use super::Malformed;
 use super::bytes::{Fields, Put};
+use crate::cast;
 
 /// Bytes of encoded attributes.
 pub(crate) const ATTRIBUTES_BYTES: usize = 32;
@@ -58,7 +59,7 @@ impl Attributes {
             Kind::Folder => TYPE_FOLDER,
             Kind::Symlink => TYPE_SYMLINK,
         };
-        let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
+        let now = cast::saturate_signed_ns(now_ns);
         Self {
             mtime_ns: now,
             ctime_ns: now,

@@ -17,6 +17,7 @@ use super::segment_metadata::SegmentMetadata;
 use super::size_class::SizeClass;
 use super::table_file::TableFile;
 use super::{Malformed, crc32c, run_header, run_index};
+use crate::cast;
 
 /// Puts the checksum of `bytes[from..to]` where the four bytes at `at` are.
 fn mend(bytes: &mut [u8], at: usize, from: usize, to: usize) {
@@ -96,7 +97,7 @@ pub(crate) fn run_block(bytes: &[u8]) {
     };
     let mut mended = bytes.to_vec();
     mended.truncate(BLOCK_BYTES_MAX);
-    let length = u32::try_from(mended.len()).unwrap_or(u32::MAX);
+    let length = cast::to_u32(mended.len());
     mended[4..8].copy_from_slice(&length.to_le_bytes());
     let length = mended.len();
     mend(&mut mended, 0, 4, length);

@@ -18,6 +18,7 @@ use super::bytes::Fields;
 use super::location::{Location, SegmentNumber};
 use super::size_class::SizeClass;
 use super::{Malformed, crc32c};
+use crate::cast;
 
 /// Bytes of a page.
 pub(crate) const PAGE_BYTES: usize = 4096;
@@ -114,7 +115,7 @@ pub(crate) fn home_page(fingerprint: u64, home_pages: u32) -> u32 {
 /// The smallest fingerprint that belongs to `page` or a page behind it.
 pub(crate) fn first_fingerprint(page: u32, home_pages: u32) -> u64 {
     let scaled = u128::from(page) << FINGERPRINT_BITS;
-    u64::try_from(scaled.div_ceil(u128::from(home_pages))).unwrap_or(u64::MAX)
+    cast::to_u64(scaled.div_ceil(u128::from(home_pages)))
 }
 
 /// Where in a page the search for a fingerprint starts. Uses the low bits, the page the high ones.

@@ -34,6 +34,7 @@ use super::entry::{ENTRY_BYTES, Entry, Mention};
 use super::location::{Location, SegmentNumber};
 use super::record::KEY_BYTES_MAX;
 use super::{Malformed, crc32c};
+use crate::cast;
 
 /// Bytes of the file header.
 pub(crate) const LOG_HEADER_BYTES: usize = 48;
@@ -175,7 +176,7 @@ fn finish(start: usize, out: &mut [u8]) {
 
 fn put_length(at: usize, length: usize, out: &mut [u8]) {
     // Bodies are bounded by BODY_BYTES_MAX before they are encoded; a longer one fails to decode.
-    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    let length = cast::to_u32(length);
     out[at..at + 4].copy_from_slice(&length.to_le_bytes());
 }
 

@@ -29,6 +29,7 @@
 use super::bytes::{Fields, Put};
 use super::run_entry::Base;
 use super::{Malformed, crc32c};
+use crate::cast;
 
 /// Bytes of a block before its first entry.
 pub(crate) const BLOCK_HEADER_BYTES: usize = 56;
@@ -91,7 +92,7 @@ impl BlockBuilder {
         debug_assert!(key > self.last_key.as_slice() && key.len() <= SORT_KEY_BYTES_MAX);
         let is_restart = self.entries.is_multiple_of(restart_interval(self.level));
         let shared = if is_restart {
-            self.restarts.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+            self.restarts.push(cast::to_u32(self.bytes.len()));
             0
         } else {
             shared_bytes(&self.last_key, key)
@@ -113,11 +114,11 @@ impl BlockBuilder {
         debug_assert!(self.bytes.len() <= BLOCK_BYTES_MAX);
         let mut header = Vec::with_capacity(BLOCK_HEADER_BYTES);
         header.put_u32(0);
-        header.put_u32(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        header.put_u32(cast::to_u32(self.bytes.len()));
         header.put_u64(position);
         header.put_u8(self.level + 1);
         header.put_zeros(3);
-        header.put_u32(u32::try_from(self.entries).unwrap_or(u32::MAX));
+        header.put_u32(cast::to_u32(self.entries));
         base.encode(&mut header);
         header.put_u32(0);
         debug_assert_eq!(header.len(), BLOCK_HEADER_BYTES);
@@ -182,7 +183,7 @@ impl RunBlock {
             _ => return Err(Malformed::damaged(16, "the level of the block does not exist")),
         };
         fields.zeros(3)?;
-        let entries = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
+        let entries = cast::to_usize(fields.u32()?);
         let base = Base::decode(&mut fields)?;
         fields.zeros(4)?;
         let restarts = entries.div_ceil(restart_interval(level));
@@ -263,7 +264,7 @@ impl RunBlock {
 /// Takes a varint length and that many bytes of a key which has `shared` bytes already.
 fn take_key_bytes<'a>(fields: &mut Fields<'a>, shared: usize) -> Result<&'a [u8], Malformed> {
     let start = fields.at() as u64;
-    let length = usize::try_from(fields.varint()?).unwrap_or(usize::MAX);
+    let length = cast::to_usize(fields.varint()?);
     if length == 0 || length > SORT_KEY_BYTES_MAX.saturating_sub(shared) {
         let reason = format!("{length} more bytes behind {shared} are no key");
         return Err(Malformed::damaged(start, reason));
@@ -314,7 +315,7 @@ impl Walk {
         }
         let mut fields = Fields::new(&block.bytes[..block.restarts_at]);
         fields.take(self.at)?;
-        let shared = usize::try_from(fields.varint()?).unwrap_or(usize::MAX);
+        let shared = cast::to_usize(fields.varint()?);
         if shared > self.key.len() || (is_restart && shared != 0) {
             return Err(Malformed::damaged(self.at as u64, "an entry shares too many bytes"));
         }

@@ -16,6 +16,7 @@
 use super::bytes::Fields;
 use super::key_hash::KeyHash;
 use super::{Malformed, crc32c};
+use crate::cast;
 
 /// The longest page.
 pub(crate) const BLOOM_PAGE_BYTES_MAX: usize = 4096;
@@ -42,14 +43,14 @@ impl BloomShape {
         let page_bits = bits.clamp(64, PAGE_BITS_MAX).next_multiple_of(64);
         let page_bytes = BLOOM_PAGE_HEADER_BYTES + page_bits / 8;
         Self {
-            pages: u32::try_from(bits.div_ceil(PAGE_BITS_MAX)).unwrap_or(u32::MAX),
-            page_bytes: u32::try_from(page_bytes).unwrap_or(u32::MAX),
+            pages: cast::to_u32(bits.div_ceil(PAGE_BITS_MAX)),
+            page_bytes: cast::to_u32(page_bytes),
         }
     }
 
     /// Whether a filter can have this shape.
     pub(crate) fn is_possible(self) -> bool {
-        let bytes = usize::try_from(self.page_bytes).unwrap_or(usize::MAX);
+        let bytes = cast::to_usize(self.page_bytes);
         (BLOOM_PAGE_HEADER_BYTES + 8..=BLOOM_PAGE_BYTES_MAX).contains(&bytes)
     }
 
@@ -62,7 +63,7 @@ impl BloomShape {
     pub(crate) fn page_of(self, folder: KeyHash) -> u32 {
         // The fingerprint has 48 bits, so the product stays below 2^80 and the result below pages.
         let page = (u128::from(folder.fingerprint()) * u128::from(self.pages)) >> 48;
-        u32::try_from(page).unwrap_or(0)
+        cast::to_u32(page)
     }
 }
 
@@ -72,8 +73,7 @@ const _: () = assert!(PAGE_BITS_MAX.is_multiple_of(64));
 fn probes(folder: KeyHash, bits: usize) -> impl Iterator<Item = usize> {
     let step = folder.fingerprint() | 1;
     (0..PROBES).map(move |number| {
-        let bit = folder.spread().wrapping_add(number.wrapping_mul(step)) % bits as u64;
-        usize::try_from(bit).unwrap_or(0)
+        cast::to_usize(folder.spread().wrapping_add(number.wrapping_mul(step)) % bits as u64)
     })
 }
 

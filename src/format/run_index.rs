@@ -14,6 +14,7 @@ use super::Malformed;
 use super::bytes::Put;
 use super::run_block::{BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, RunBlock};
 use super::run_header::RUN_HEADER_BYTES;
+use crate::cast;
 
 /// The place of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl BlockPlace {
 
     /// Whether a block can be here, in front of `end`.
     pub(crate) fn is_before(self, end: u64) -> bool {
-        let block_bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let block_bytes = cast::to_usize(self.bytes);
         (BLOCK_HEADER_BYTES..=BLOCK_BYTES_MAX).contains(&block_bytes)
             && self.position >= RUN_HEADER_BYTES as u64
             && self.position.checked_add(u64::from(self.bytes)).is_some_and(|behind| behind <= end)
@@ -44,7 +45,7 @@ pub(crate) fn child(block: &RunBlock, number: usize) -> Result<BlockPlace, Malfo
     let (_, mut fields) = block.restart_entry(number)?;
     let at = fields.at() as u64;
     let position = fields.varint()?;
-    let bytes = u32::try_from(fields.varint()?).unwrap_or(u32::MAX);
+    let bytes = cast::saturate_u32(fields.varint()?);
     let place = BlockPlace { position, bytes };
     if !place.is_before(block.position()) {
         return Err(Malformed::damaged(at, "the index points at something that is no block"));

@@ -10,6 +10,7 @@
 //! | e > 0 | `(8 + m) << (e - 1)` |
 
 use super::location::RECORD_ALIGNMENT;
+use crate::cast;
 
 const MANTISSA_BITS: u32 = 3;
 const MANTISSA_MASK: u8 = (1 << MANTISSA_BITS) - 1;
@@ -34,7 +35,7 @@ impl SizeClass {
             mantissa = units.div_ceil(1 << exponent);
         }
         // Below 16 units the code is the count itself: 0..8 with exponent 0, 8..16 with exponent 1.
-        let low = u8::try_from(mantissa).unwrap_or(u8::MAX);
+        let low = cast::to_u8(mantissa);
         Self((exponent << MANTISSA_BITS) + low)
     }
 
@@ -54,7 +55,8 @@ impl SizeClass {
             0 => mantissa,
             exponent => (8 + mantissa) << (exponent - 1),
         };
-        u32::try_from(units * RECORD_ALIGNMENT).unwrap_or(u32::MAX)
+        // The largest class reaches one byte further than a `u32` can state.
+        cast::saturate_u32(units * RECORD_ALIGNMENT)
     }
 }
 

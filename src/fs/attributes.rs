@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::cast;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::table::Table;
@@ -92,17 +93,12 @@ pub(super) fn entry_valid(table: &Table, entry: &Entry, now_ns: u64) -> Duration
 pub(super) fn unstored_valid(table: &Table) -> Duration {
     match table.settings().ttl {
         None => VALID_MAX,
-        Some(ttl) => capped(u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX)),
+        Some(ttl) => capped(cast::saturate_ns(ttl)),
     }
 }
 
 fn capped(left_ns: u64) -> Duration {
     Duration::from_nanos(left_ns.saturating_sub(TICK_MARGIN_NS)).min(VALID_MAX)
-}
-
-/// A clock reading as the signed nanoseconds that attributes carry.
-pub(super) fn signed(now_ns: u64) -> i64 {
-    i64::try_from(now_ns).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::create::open_value;
 use super::handles::Handle;
 use super::open_file::{Body, OpenFile};
 use super::{Errno, Fs, Node, Result};
+use crate::cast;
 use crate::format::attributes::Kind;
 use crate::table::ValueReader;
 
@@ -78,7 +79,7 @@ fn read_open(file: &OpenFile, offset: u64, buffer: &mut [u8]) -> Result<Option<u
 }
 
 fn read_all(reader: &ValueReader) -> Result<Vec<u8>> {
-    let length = usize::try_from(reader.len()).unwrap_or(usize::MAX);
+    let length = cast::to_usize(reader.len());
     if length > TARGET_BYTES_MAX {
         return Err(Errno::EIO);
     }

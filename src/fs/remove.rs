@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::open_file::{Body, OpenFile, State};
 use super::{Child, Errno, Fs, Result, Spot, ino_of};
+use crate::cast;
 use crate::error::Error;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::location::ValueId;
@@ -83,7 +84,7 @@ impl Fs {
 
     /// A table came or went.
     pub(super) fn touch_top(&self) {
-        let now_ns = super::attributes::signed(self.now_ns());
+        let now_ns = cast::saturate_signed_ns(self.now_ns());
         let mut top = self.top.lock();
         *top = Attributes { mtime_ns: now_ns, ctime_ns: now_ns, ..*top };
         drop(top);

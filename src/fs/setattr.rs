@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::attributes::signed;
 use super::handles::Handle;
 use super::inodes::Inode;
 use super::open_file::{Body, OpenFile, State};
 use super::{Caller, Errno, Found, Fs, Node, Result, TOP_INO, is_table_folder};
+use crate::cast;
 use crate::error::Error;
 use crate::format::attributes::{Attributes, Kind};
 
@@ -95,7 +95,7 @@ impl Fs {
         }
         let table = self.table_of(ino)?;
         let mut attributes = table.attributes();
-        changes.apply(&mut attributes, signed(self.now_ns()));
+        changes.apply(&mut attributes, cast::saturate_signed_ns(self.now_ns()));
         table.set_attributes(attributes)?;
         Ok(self.found_table(&table))
     }
@@ -117,7 +117,7 @@ impl Fs {
         if !changes.touches_attributes() {
             return Ok(self.found_entry(&table, &entry, key.is_some()));
         }
-        let now_ns = signed(self.now_ns());
+        let now_ns = cast::saturate_signed_ns(self.now_ns());
         let Some(key) = key else {
             // Only handles still see it.
             let mut entry = entry;
@@ -153,7 +153,7 @@ impl Fs {
         }
         if changes.touches_attributes() {
             let mut attributes = state.attributes;
-            changes.apply(&mut attributes, signed(self.now_ns()));
+            changes.apply(&mut attributes, cast::saturate_signed_ns(self.now_ns()));
             store_attributes(file, &mut state, attributes)?;
             state.mtime_is_set |= changes.mtime.is_some();
         }
@@ -183,7 +183,7 @@ impl Fs {
         }
         let Body::Writing(writer) = &mut state.body else { return Err(Errno::EPERM) };
         writer.truncate(size)?;
-        state.touch(signed(self.now_ns()));
+        state.touch(cast::saturate_signed_ns(self.now_ns()));
         self.drop_set_ids(file, state)
     }
 

@@ -9,12 +9,12 @@
 
 use std::sync::Arc;
 
-use super::attributes::signed;
 use super::create::open_value;
 use super::handles::Handle;
 use super::inodes::{Inode, split_key};
 use super::open_file::{Body, Closed, OpenFile, State};
 use super::{Errno, Fs, Node, Result};
+use crate::cast;
 use crate::error::Error;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
@@ -38,7 +38,7 @@ impl Fs {
             }
             return Err(errno);
         }
-        state.touch(signed(self.now_ns()));
+        state.touch(cast::saturate_signed_ns(self.now_ns()));
         Ok(())
     }
 
@@ -54,7 +54,7 @@ impl Fs {
         let Body::Writing(writer) = &mut state.body else { return Err(Errno::EPERM) };
         if mode == 0 && end > writer.len() {
             writer.truncate(end)?;
-            state.touch(signed(self.now_ns()));
+            state.touch(cast::saturate_signed_ns(self.now_ns()));
             self.drop_set_ids(file, &mut state)?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Caller, Errno, Fs, Known, Node, Result, TOP_INO, is_table_folder, table_number};
+use crate::cast;
 use crate::format::attributes::Kind;
 use crate::info::{DatabaseInfo, TableInfo};
 use crate::settings::{duration_text, parse_grace, parse_shards, parse_ttl, ttl_text};
@@ -188,9 +189,9 @@ impl Fs {
         let expires_at_ns = match stored {
             Some(entry) => table.expires_at_ns(&entry),
             // What a close right now would make it.
-            None => table.settings().ttl.map(|ttl| {
-                self.now_ns().saturating_add(u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX))
-            }),
+            None => {
+                table.settings().ttl.map(|ttl| self.now_ns().saturating_add(cast::saturate_ns(ttl)))
+            }
         };
         Ok(expires_at_ns.map_or_else(|| "never".to_owned(), rfc3339))
     }

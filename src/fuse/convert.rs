@@ -8,6 +8,7 @@ use fuser::{
     ReplyXattr, Request,
 };
 
+use crate::cast;
 use crate::format::attributes::{Attributes, Kind};
 use crate::fs::{Caller, Errno, Found, Item, Opened, Stat};
 
@@ -73,7 +74,7 @@ pub(super) fn file_attr(stat: &Stat) -> FileAttr {
         ctime: time(attributes.ctime_ns),
         crtime: mtime,
         kind: file_type(attributes.kind()),
-        perm: u16::try_from(attributes.permissions()).unwrap_or(0),
+        perm: cast::to_u16(attributes.permissions()),
         nlink: stat.links,
         uid: attributes.uid,
         gid: attributes.gid,

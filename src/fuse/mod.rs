@@ -36,6 +36,7 @@ use self::convert::{
     open_flags, xattr,
 };
 use self::mount::Ended;
+use crate::cast;
 use crate::fs::{BLOCK_BYTES, Changes, Fs, Item, Lookup, NAME_BYTES_MAX, SetMode, SetTime};
 
 /// Largest WRITE and READ.
@@ -306,7 +307,7 @@ impl Filesystem for Translator {
         let drops = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let dropped = if drops { self.fs.write_drops_set_ids(fh.0) } else { Ok(()) };
         match dropped.and_then(|()| self.fs.write(fh.0, offset, data, flags.0)) {
-            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Ok(()) => reply.written(cast::to_u32(data.len())),
             Err(errno) => reply.error(errno.into()),
         }
     }
@@ -430,7 +431,7 @@ impl Filesystem for Translator {
     fn statfs(&self, _asked: &Asked, _ino: INodeNo, reply: ReplyStatfs) {
         self.count(Request::StatFs);
         let block = u64::from(BLOCK_BYTES);
-        let name_bytes_max = u32::try_from(NAME_BYTES_MAX).unwrap_or(u32::MAX);
+        let name_bytes_max = cast::to_u32(NAME_BYTES_MAX);
         match self.fs.space() {
             Ok(space) => reply.statfs(
                 space.total / block,

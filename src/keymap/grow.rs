@@ -14,6 +14,7 @@ use super::file::{MapFile, page_offset, write_header};
 use super::insert::{InOrder, Rewrite, STRETCH_PAGES, gather};
 use super::window::Window;
 use super::{Keymap, Stop};
+use crate::cast;
 use crate::disk::{Disk, DiskFile, temporary_path};
 use crate::error::{Error, Result};
 use crate::format::keymap_header::{HEADER_PAGES, HOME_PAGES_MAX, KeymapHeader};
@@ -32,7 +33,7 @@ pub(super) fn pages_for(keys: u64) -> u64 {
 }
 
 fn home_pages_for(keys: u64) -> u32 {
-    u32::try_from(pages_for(keys)).unwrap_or(HOME_PAGES_MAX).min(HOME_PAGES_MAX)
+    cast::saturate_u32(pages_for(keys)).min(HOME_PAGES_MAX)
 }
 
 /// The file of a generation.

@@ -10,6 +10,7 @@
 
 use super::file::{MapFile, page_offset};
 use super::{CANDIDATES_MAX, Change, Stop};
+use crate::cast;
 use crate::error::Result;
 use crate::format::keymap_page::{self as page, CHAIN_PAGES_MAX, PageBytes, Slot, TAIL_PAGES};
 use crate::format::location::{Location, SegmentNumber};
@@ -201,7 +202,7 @@ impl<'a> Window<'a> {
         if self.states[index] != State::Raw {
             return Ok(());
         }
-        let number = self.first + u32::try_from(index).unwrap_or(u32::MAX);
+        let number = self.first + cast::to_u32(index);
         let bytes = &mut self.pages[index];
         if let (Err(malformed), Some(map)) = (page::verify(bytes, number), self.map) {
             map.report_damage(number, "found while changing it");
@@ -230,7 +231,7 @@ impl<'a> Window<'a> {
         let mut index = 0;
         for run in self.states.chunk_by(|left, right| left == right) {
             if run[0] == State::Changed {
-                let number = self.first + u32::try_from(index).unwrap_or(u32::MAX);
+                let number = self.first + cast::to_u32(index);
                 stretches.push((number, &self.pages[index..index + run.len()]));
             }
             index += run.len();

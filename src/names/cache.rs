@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::cast;
 use crate::format::run_block::RunBlock;
 use crate::format::run_bloom::BloomPage;
 
@@ -105,7 +106,7 @@ impl BlockCache {
     fn shard(&self, (owner, position): Place) -> &Mutex<Shard> {
         // Fibonacci hashing; the top four bits choose one of 16 shards.
         let mixed = (position ^ owner.0.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        &self.shards[usize::try_from(mixed >> 60).unwrap_or(0) % SHARDS]
+        &self.shards[cast::to_usize(mixed >> 60) % SHARDS]
     }
 
     /// What is cached for a position in a run.

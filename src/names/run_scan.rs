@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::entry::Mention;
@@ -134,7 +135,7 @@ impl<'r> RunScan<'r> {
             return Ok(());
         }
         let end = self.run.footer().blocks_end;
-        let left = usize::try_from(end - self.position).unwrap_or(usize::MAX);
+        let left = cast::to_usize(end - self.position);
         if left < count {
             let reason = "a block reaches beyond the end of the blocks";
             return Err(Error::corrupt(self.run.path(), self.position, reason));

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::cast;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::format::entry::Mention;
@@ -154,7 +155,7 @@ impl RunWriter {
         let Level { builder, separator } = &mut self.levels[level];
         let bytes = builder.finish(position, &base);
         self.buffer.extend_from_slice(bytes);
-        let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let bytes = cast::to_u32(bytes.len());
         let separator = std::mem::take(separator);
         builder.clear();
         if self.buffer.len() >= BUFFER_BYTES {

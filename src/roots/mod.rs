@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 
 use self::examine::Lock;
 use self::membership::{Candidate, Found, Plan, shown};
+use crate::cast;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::root_file::{
@@ -137,7 +138,7 @@ impl Roots {
 
     /// All open roots, failed ones included.
     pub(crate) fn indexes(&self) -> impl Iterator<Item = RootIndex> + use<> {
-        let count = u16::try_from(self.open.len()).unwrap_or(u16::MAX);
+        let count = cast::to_u16(self.open.len());
         (0..count).map(RootIndex)
     }
 

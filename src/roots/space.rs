@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nix::sys::statvfs::statvfs;
 
 use super::{RootIndex, Roots};
+use crate::cast;
 use crate::error::{Error, Result};
 
 /// Room, in bytes. `available` is what may still be used: free space less the reserve.
@@ -134,7 +135,7 @@ fn choose(
     if eligible.is_empty() {
         return None;
     }
-    let start = usize::try_from(segment_number).unwrap_or(0) % eligible.len();
+    let start = cast::to_usize(segment_number) % eligible.len();
     eligible.rotate_left(start);
     let mut chosen = Vec::with_capacity(shards);
     if shards >= eligible.len() {

@@ -3,6 +3,7 @@
 //! Bytes that arrive in order are checksummed as they pass. A block that is written out of order,
 //! twice or in part is marked and read back once when the value is stored.
 
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::error::Result;
 use crate::format::bytes::Put;
@@ -30,8 +31,7 @@ impl BlockChecksums {
     pub(crate) fn write(&mut self, mut offset: u64, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let within = offset % BLOCK_BYTES;
-            let count =
-                usize::try_from(BLOCK_BYTES - within).unwrap_or(usize::MAX).min(bytes.len());
+            let count = cast::to_usize(BLOCK_BYTES - within).min(bytes.len());
             let (part, rest) = bytes.split_at(count);
             self.write_block(offset / BLOCK_BYTES, within, part);
             offset += count as u64;
@@ -40,13 +40,13 @@ impl BlockChecksums {
     }
 
     fn write_block(&mut self, index: u64, within: u64, part: &[u8]) {
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let index = cast::to_usize(index);
         if index >= self.blocks.len() {
             self.blocks.resize(index + 1, Block::Hole);
         }
         let block = &mut self.blocks[index];
         // Blocks have 64 KiB, so lengths within one fit 32 bits.
-        let part_bytes = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        let part_bytes = cast::to_u32(part.len());
         *block = match *block {
             Block::Hole if within == 0 => Block::Known { crc: crc32c(part), bytes: part_bytes },
             Block::Known { crc, bytes } if u64::from(bytes) == within => {
@@ -59,7 +59,7 @@ impl BlockChecksums {
 
     /// Notes that the value now ends at `length`, cut or extended by a hole.
     pub(crate) fn truncate(&mut self, length: u64) {
-        let count = usize::try_from(length.div_ceil(BLOCK_BYTES)).unwrap_or(usize::MAX);
+        let count = cast::to_usize(length.div_ceil(BLOCK_BYTES));
         self.blocks.truncate(count);
         let last_bytes = length - (count as u64).saturating_sub(1) * BLOCK_BYTES;
         if self.blocks.len() == count
@@ -72,7 +72,7 @@ impl BlockChecksums {
 
     /// The encoded block checksums of the value of `length` bytes in `file`.
     pub(crate) fn finish(&mut self, file: &DiskFile, length: u64) -> Result<Vec<u8>> {
-        let count = usize::try_from(length.div_ceil(BLOCK_BYTES)).unwrap_or(usize::MAX);
+        let count = cast::to_usize(length.div_ceil(BLOCK_BYTES));
         self.blocks.resize(count, Block::Hole);
         let mut buffer = Vec::new();
         let mut encoded = Vec::with_capacity(4 * count);
@@ -86,12 +86,12 @@ impl BlockChecksums {
                     *hole_crc.get_or_insert_with(|| crc32c(&vec![0; BLOCK_SIZE]))
                 }
                 _ => {
-                    buffer.resize(usize::try_from(wanted).unwrap_or(usize::MAX), 0);
+                    buffer.resize(cast::to_usize(wanted), 0);
                     file.read_exact_at(&mut buffer, start)?;
                     crc32c(&buffer)
                 }
             };
-            let bytes = u32::try_from(wanted).unwrap_or(u32::MAX);
+            let bytes = cast::to_u32(wanted);
             *block = Block::Known { crc, bytes };
             encoded.put_u32(crc);
         }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;
@@ -159,7 +160,7 @@ pub(crate) fn replay(
     let mut start = LOG_HEADER_BYTES as u64;
     let mut wanted = REPLAY_CHUNK_BYTES;
     loop {
-        let left = usize::try_from(length.saturating_sub(start)).unwrap_or(usize::MAX);
+        let left = cast::to_usize(length.saturating_sub(start));
         buffer.resize(wanted.min(left), 0);
         let filled = file.read_at(&mut buffer, start)?;
         let mut at = 0;

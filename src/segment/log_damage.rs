@@ -3,6 +3,7 @@
 //! A crash leaves a record that was written in part: the file ends within it, or whole sectors of it
 //! were never written. A record that is all there and yet fails its checksum was whole once.
 
+use crate::cast;
 use crate::disk::window::Window;
 use crate::error::Result;
 use crate::format::log_record::{self, BODY_BYTES_MAX, RECORD_HEADER_BYTES};
@@ -58,7 +59,7 @@ pub(crate) fn record_bytes(header: &[u8]) -> usize {
 
 /// Whether the rest of a log looks as a crash leaves it.
 pub(crate) fn is_torn(window: &mut Window<'_>, at: u64, end: u64) -> Result<bool> {
-    let rest_bytes = usize::try_from(end - at).unwrap_or(usize::MAX);
+    let rest_bytes = cast::to_usize(end - at);
     if rest_bytes < RECORD_HEADER_BYTES {
         return Ok(true);
     }
@@ -68,7 +69,7 @@ pub(crate) fn is_torn(window: &mut Window<'_>, at: u64, end: u64) -> Result<bool
     if claimed > rest_bytes {
         // It may be whole and only its length be wrong; the checksum covers the length.
         let mut patched = rest.to_vec();
-        let body = u32::try_from(rest.len() - RECORD_HEADER_BYTES).unwrap_or(u32::MAX);
+        let body = cast::to_u32(rest.len() - RECORD_HEADER_BYTES);
         patched[4..8].copy_from_slice(&body.to_le_bytes());
         return Ok(log_record::decode(&patched).is_err());
     }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::crc32c;
@@ -65,7 +66,7 @@ impl RecordBytes {
         file.read_exact_at(&mut bytes, offset)?;
         let header = RecordHeader::rebuilt(&bytes, &[], entry)
             .map_err(|malformed| malformed.in_file(file.path(), offset))?;
-        bytes.resize(usize::try_from(header.body_offset()).unwrap_or(HEADER_BYTES), 0);
+        bytes.resize(cast::to_usize(header.body_offset()), 0);
         Ok(Self { header, bytes })
     }
 
@@ -78,8 +79,8 @@ impl RecordBytes {
     /// The whole value, verified; what was not read with the header is read now.
     pub(crate) fn into_value(mut self, file: &Arc<DiskFile>, offset: u64) -> Result<Vec<u8>> {
         debug_assert_eq!(self.header.dedicated, 0, "the bytes are in another file");
-        let start = usize::try_from(self.header.body_offset()).unwrap_or(usize::MAX);
-        let length = usize::try_from(self.header.value_bytes).unwrap_or(usize::MAX);
+        let start = cast::to_usize(self.header.body_offset());
+        let length = cast::to_usize(self.header.value_bytes);
         if self.header.value_bytes > BLOCK_BYTES {
             let reader = ValueBytes::new(self.header, Arc::clone(file), offset, Arc::clone(file));
             reader.check_file_length()?;
@@ -136,7 +137,7 @@ impl ValueBytes {
             if header.dedicated == 0 { record_offset + header.body_offset() } else { 0 };
         let remembered = header.value_bytes <= REMEMBERED_BYTES_MAX;
         let blocks = if remembered { header.value_bytes.div_ceil(BLOCK_BYTES) } else { 0 };
-        let words = usize::try_from(blocks.div_ceil(64)).unwrap_or(0);
+        let words = cast::to_usize(blocks.div_ceil(64));
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let window = Mutex::new((0, Vec::new()));
         Self { header, record_file, record_offset, data_file, data_offset, verified, window }
@@ -165,7 +166,7 @@ impl ValueBytes {
             return Ok(0);
         }
         let end = length.min(offset.saturating_add(buffer.len() as u64));
-        let wanted = usize::try_from(end - offset).unwrap_or(buffer.len());
+        let wanted = cast::to_usize(end - offset);
         let first = offset / BLOCK_BYTES;
         let last = (end - 1) / BLOCK_BYTES;
         if (first..=last).all(|block| self.is_verified(block)) {
@@ -178,9 +179,9 @@ impl ValueBytes {
             self.read_blocks(first, &mut buffer[..wanted])?;
         } else {
             let aligned_bytes = aligned_end - aligned_start;
-            let mut blocks = vec![0; usize::try_from(aligned_bytes).unwrap_or(usize::MAX)];
+            let mut blocks = vec![0; cast::to_usize(aligned_bytes)];
             self.read_blocks(first, &mut blocks)?;
-            let skip = usize::try_from(offset - aligned_start).unwrap_or(usize::MAX);
+            let skip = cast::to_usize(offset - aligned_start);
             buffer[..wanted].copy_from_slice(&blocks[skip..skip + wanted]);
         }
         Ok(wanted)
@@ -200,12 +201,12 @@ impl ValueBytes {
     }
 
     fn is_verified(&self, block: u64) -> bool {
-        let word = usize::try_from(block / 64).ok().and_then(|index| self.verified.get(index));
+        let word = self.verified.get(cast::to_usize(block / 64));
         word.is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (block % 64)) != 0)
     }
 
     fn set_verified(&self, block: u64) {
-        let word = usize::try_from(block / 64).ok().and_then(|index| self.verified.get(index));
+        let word = self.verified.get(cast::to_usize(block / 64));
         if let Some(word) = word {
             word.fetch_or(1 << (block % 64), Ordering::Relaxed);
         }
@@ -223,7 +224,7 @@ impl ValueBytes {
         if !held.contains(&block) {
             let first = block - block % CHECKSUM_WINDOW;
             let wanted = CHECKSUM_WINDOW.min(count - first);
-            let mut encoded = vec![0; usize::try_from(4 * wanted).unwrap_or(usize::MAX)];
+            let mut encoded = vec![0; cast::to_usize(4 * wanted)];
             let offset = self.record_offset + self.header.checksums_offset() + 4 * first;
             self.record_file.read_exact_at(&mut encoded, offset)?;
             let checksums = encoded
@@ -231,7 +232,7 @@ impl ValueBytes {
                 .map(|field| u32::from_le_bytes([field[0], field[1], field[2], field[3]]));
             *window = (first, checksums.collect());
         }
-        let index = usize::try_from(block - window.0).unwrap_or(usize::MAX);
+        let index = cast::to_usize(block - window.0);
         Ok(window.1[index])
     }
 
@@ -240,7 +241,7 @@ impl ValueBytes {
         let length = self.header.value_bytes;
         let count = record::block_count(length);
         if count > 0 {
-            let mut encoded = vec![0; usize::try_from(4 * count).unwrap_or(usize::MAX)];
+            let mut encoded = vec![0; cast::to_usize(4 * count)];
             let offset = self.record_offset + self.header.checksums_offset();
             self.record_file.read_exact_at(&mut encoded, offset)?;
             verify(&encoded, self.header.value_crc, &self.record_file, offset)?;
@@ -249,7 +250,7 @@ impl ValueBytes {
         let mut start = 0;
         while start < length {
             let bytes = (length - start).min(buffer.len() as u64);
-            let part = &mut buffer[..usize::try_from(bytes).unwrap_or(0)];
+            let part = &mut buffer[..cast::to_usize(bytes)];
             self.data_file.read_exact_at(part, self.data_offset + start)?;
             for (index, block) in (start / BLOCK_BYTES..).zip(part.chunks(BLOCK_SIZE)) {
                 let at = self.data_offset + index * BLOCK_BYTES;

@@ -1,7 +1,8 @@
 //! Pending, settling, sealed, expired.
 
-use super::super::{SetTime, attributes::signed};
+use super::super::SetTime;
 use super::*;
+use crate::cast;
 
 #[test]
 fn pending_files_are_seen_by_everybody() {
@@ -157,7 +158,7 @@ fn settling_files_keep_bytes_and_take_attributes() {
     assert_eq!(stat.attributes.permissions(), 0o4711, "setuid is kept");
     assert_eq!((stat.attributes.uid, stat.attributes.gid), (7, 8));
     assert_eq!(stat.attributes.mtime_ns, -1_500_000_000);
-    assert_eq!(stat.attributes.ctime_ns, signed(START_NS + 1_000_000_000));
+    assert_eq!(stat.attributes.ctime_ns, cast::saturate_signed_ns(START_NS + 1_000_000_000));
     assert_eq!(f.fs.getattr(ino).expect("stat").stat, stat);
     let entry = f.table().entry(b"a").expect("asked").expect("stored");
     assert_eq!(entry.attributes, stat.attributes);
@@ -288,7 +289,7 @@ fn times_follow_writes_until_they_are_set() {
     f.clock.advance(Duration::from_secs(5));
     f.fs.write(handle, 1, b"y", W).expect("written");
     let stat = f.fs.getattr(ino).expect("stat").stat;
-    assert_eq!(stat.attributes.mtime_ns, signed(START_NS + 5_000_000_000));
+    assert_eq!(stat.attributes.mtime_ns, cast::saturate_signed_ns(START_NS + 5_000_000_000));
     let set = Changes { mtime: Some(SetTime::At(42)), ..Changes::default() };
     f.fs.setattr(ROOT, ino, &set).expect("set");
     f.clock.advance(Duration::from_secs(5));
@@ -297,7 +298,7 @@ fn times_follow_writes_until_they_are_set() {
     f.fs.release(handle);
     let stat = f.fs.getattr(ino).expect("stat").stat;
     assert_eq!(stat.attributes.mtime_ns, 42);
-    assert_eq!(stat.attributes.ctime_ns, signed(START_NS + 10_000_000_000));
+    assert_eq!(stat.attributes.ctime_ns, cast::saturate_signed_ns(START_NS + 10_000_000_000));
 }
 
 #[test]

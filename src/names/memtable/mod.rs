@@ -25,6 +25,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::cursor::MemtableCursor;
 use self::stored::{BYTES_PER_KEY, Stripe};
+use crate::cast;
 use crate::format::attributes::Kind;
 use crate::format::entry::Mention;
 use crate::format::key_hash::KeyHash;
@@ -154,7 +155,7 @@ impl Memtable {
         for (number, stripe) in (0_u32..).zip(&self.stripes) {
             stripe.lock().take_unordered(|key, slot| {
                 // The hash table of a stripe counts its slots in 32 bits too.
-                let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+                let slot = cast::to_u32(slot);
                 fresh.push((Arc::clone(key), Handle { stripe: number, slot }));
             });
         }
