@@ -188,7 +188,7 @@ impl Session<'_> {
         self.report.counts.tables += 1;
         let table_dirs: Vec<PathBuf> = self.roots.iter().map(|root| root.join(name)).collect();
         let Some(file) = self.check_table_files(&table_dirs) else { return };
-        if self.dropped.contains(file.id_hex()) {
+        if self.dropped.contains(&file.id_hex()) {
             let what = "a table that is being dropped; the next open removes what is left of it";
             let dirs = table_dirs.iter().filter(|dir| matches!(self.disk.exists(dir), Ok(true)));
             for dir in dirs.cloned().collect::<Vec<_>>() {

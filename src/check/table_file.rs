@@ -3,39 +3,31 @@
 use std::path::PathBuf;
 
 use super::{Finding, Session};
-use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
-use crate::layout::{SEGMENTS_DIR, TABLE_FILE};
+use crate::format::table_file::TableFile;
+use crate::layout::SEGMENTS_DIR;
+use crate::layout::table_file::{CopyContent, good_copies, newest, read_copies};
 
 impl Session<'_> {
     /// Checks all copies; the newest good one, which is the one that counts.
     pub(super) fn check_table_files(&mut self, table_dirs: &[PathBuf]) -> Option<TableFile> {
-        let mut copies: Vec<(PathBuf, TableFile)> = Vec::new();
+        let copies = read_copies(&self.disk, table_dirs);
         let mut missing = Vec::new();
         let mut damaged = 0;
-        for dir in table_dirs {
-            let path = dir.join(TABLE_FILE);
-            if matches!(self.disk.exists(&path), Ok(false)) {
-                missing.push(path);
-                continue;
+        for copy in &copies {
+            match &copy.content {
+                CopyContent::Missing => {
+                    missing.push(copy.path.clone());
+                    continue;
+                }
+                CopyContent::Good { bytes, .. } => self.advance(*bytes),
+                CopyContent::Bad(error) | CopyContent::Hidden(error) => {
+                    damaged += 1;
+                    self.add(Finding::of_error(error, &copy.path));
+                }
             }
             self.report.counts.files += 1;
-            let read = self.disk.read_small(&path, TABLE_FILE_BYTES_MAX).and_then(|bytes| {
-                let file = TableFile::decode(&bytes).map_err(|bad| bad.in_file(&path, 0))?;
-                Ok((bytes.len(), file))
-            });
-            match read {
-                Ok((bytes, file)) => {
-                    self.advance(bytes as u64);
-                    copies.push((path, file));
-                }
-                Err(error) => {
-                    damaged += 1;
-                    self.add(Finding::of_error(&error, &path));
-                }
-            }
         }
-        let newest = copies.iter().max_by_key(|(_, file)| file.revision).cloned();
-        let Some((newest_path, newest)) = newest else {
+        let Some((newest_path, newest)) = newest(&copies) else {
             if damaged == 0 && self.is_unused(table_dirs) {
                 let dir = table_dirs.first().cloned().unwrap_or_default();
                 let what = "a table that was never made to the end; there is nothing in it";
@@ -57,7 +49,7 @@ impl Session<'_> {
             let what = "this copy is missing; the next open writes it again";
             self.add(Finding::note(&path, what));
         }
-        for (path, file) in copies.iter().filter(|(path, _)| *path != newest_path) {
+        for (path, file) in good_copies(&copies).filter(|(path, _)| *path != newest_path) {
             if file.id() != newest.id() {
                 let what = format!("it is that of another table than {}", newest_path.display());
                 self.add(Finding::damage(path, what));
@@ -69,13 +61,13 @@ impl Session<'_> {
                     newest.revision
                 );
                 self.add(Finding::note(path, what));
-            } else if *file != newest {
+            } else if file != newest {
                 let what =
                     format!("it differs from {} of the same revision", newest_path.display());
                 self.add(Finding::damage(path, what));
             }
         }
-        Some(newest)
+        Some(newest.clone())
     }
 
     /// Whether the folders of a table hold no segment: a crash came while they were made.

@@ -1,8 +1,10 @@
 //! The folders of tables in the roots: which there are, and removing them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 
 use crate::error::Result;
+use crate::layout::table_file::{good_copies, newest, read_copies};
 use crate::layout::{DROPPED_PREFIX, check_table_name, dropped_name};
 use crate::table::{Context, Table};
 
@@ -29,8 +31,9 @@ pub(super) fn table_names(context: &Context) -> Result<Vec<String>> {
 pub(super) fn same_numbers(context: &Context, names: &[String]) -> BTreeMap<String, String> {
     let mut by_number: HashMap<u16, Vec<&String>> = HashMap::new();
     for name in names {
-        if let Some(number) = Table::number_on_disk(context, name) {
-            by_number.entry(number).or_default().push(name);
+        let copies = read_copies(&context.disk, &table_dirs(context, name));
+        if let Some((_, newest)) = newest(&copies) {
+            by_number.entry(newest.number).or_default().push(name);
         }
     }
     let mut reasons = BTreeMap::new();
@@ -46,6 +49,17 @@ pub(super) fn same_numbers(context: &Context, names: &[String]) -> BTreeMap<Stri
         }
     }
     reasons
+}
+
+/// The ids of the tables whose files are under this name in the roots.
+pub(super) fn ids_on_disk(context: &Context, name: &str) -> Vec<String> {
+    let copies = read_copies(&context.disk, &table_dirs(context, name));
+    good_copies(&copies).map(|(_, file)| file.id_hex()).collect()
+}
+
+/// The folder of a table in each root.
+fn table_dirs(context: &Context, name: &str) -> Vec<PathBuf> {
+    context.roots.paths().into_iter().map(|root| root.join(name)).collect()
 }
 
 /// Renames the folders of a table out of the way in every root, durably, then removes them. From
@@ -83,7 +97,7 @@ pub(super) fn finish_drops(context: &Context) -> Result<()> {
         return Ok(());
     }
     for name in table_names(context)? {
-        let ids = Table::ids_on_disk(context, &name);
+        let ids = ids_on_disk(context, &name);
         if let Some(id) = ids.into_iter().find(|id| dropped.contains(id)) {
             remove_table_dirs(context, &name, &id)?;
         }

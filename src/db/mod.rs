@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use self::folders::{finish_drops, half_dropped, remove_table_dirs, same_numbers, table_names};
+use self::folders::{
+    finish_drops, half_dropped, ids_on_disk, remove_table_dirs, same_numbers, table_names,
+};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
@@ -119,7 +121,7 @@ impl Db {
         let mut names = table_names(&inner.context)?;
         // Only when nothing may be changed: half of them is gone.
         names.retain(|name| {
-            Table::ids_on_disk(&inner.context, name).iter().all(|id| !dropped.contains(id))
+            ids_on_disk(&inner.context, name).iter().all(|id| !dropped.contains(id))
         });
         let copies = same_numbers(&inner.context, &names);
         for name in names {

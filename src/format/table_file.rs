@@ -89,9 +89,9 @@ impl TableFile {
         from_hex(&self.id).unwrap_or_default()
     }
 
-    /// The same as text.
-    pub(crate) fn id_hex(&self) -> &str {
-        &self.id
+    /// Its identity as 32 hexadecimal digits, as the name of its folder has it once it is dropped.
+    pub(crate) fn id_hex(&self) -> String {
+        to_hex(self.id())
     }
 
     /// The salt of its key hash.

@@ -13,6 +13,7 @@
 
 mod file_names;
 pub(crate) mod segment_files;
+pub(crate) mod table_file;
 
 pub use self::file_names::check_table_name;
 pub(crate) use self::file_names::{

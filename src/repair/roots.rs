@@ -7,8 +7,7 @@ use super::{Repair, Step};
 use crate::OpenOptions;
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
-use crate::layout::TABLE_FILE;
+use crate::layout::table_file::TableFileCopy;
 use crate::roots::mend::plan;
 
 /// Writes the identities of roots that have no good one.
@@ -28,9 +27,8 @@ pub(super) fn mend(options: &OpenOptions, aside: &mut Aside, report: &mut Repair
 /// A number that no table in this root has.
 fn next_table(disk: &Disk, root: &Path) -> u32 {
     let number = |name: std::ffi::OsString| {
-        let path = root.join(name).join(TABLE_FILE);
-        let bytes = disk.read_small(&path, TABLE_FILE_BYTES_MAX).ok()?;
-        TableFile::decode(&bytes).ok().map(|file| u32::from(file.number))
+        let copy = TableFileCopy::read(disk, &root.join(name));
+        copy.good().map(|file| u32::from(file.number))
     };
     let names = disk.list(root).unwrap_or_default();
     names.into_iter().filter_map(number).max().unwrap_or(0) + 1

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use super::segment::SegmentFiles;
 use super::{Facts, Session};
 use crate::disk::DiskFile;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
-use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+use crate::format::table_file::TableFile;
 use crate::layout::segment_files::{Listing, SegmentDirs, SegmentFile};
+use crate::layout::table_file::{
+    CopyContent, TableFileCopy, encode, good_copies, newest, read_copies,
+};
 use crate::layout::{SEGMENTS_DIR, TABLE_FILE};
 use crate::names::BlockCache;
 use crate::settings::TableSettings;
@@ -53,32 +56,28 @@ impl Session {
         table_dirs: &[PathBuf],
         listing: &Listing,
     ) -> Result<Option<TableFile>> {
-        let mut newest: Option<TableFile> = None;
-        let mut copies = Vec::new();
-        for dir in table_dirs {
-            let path = dir.join(TABLE_FILE);
-            let bytes = if self.disk.exists(&path)? {
-                Some(self.disk.read_small(&path, TABLE_FILE_BYTES_MAX).unwrap_or_default())
-            } else {
-                None
-            };
-            let copy = bytes.map(|bytes| TableFile::decode(&bytes));
-            if let Some(Err(crate::format::Malformed::Future { .. })) = &copy {
-                self.lost(name, &path, "a newer littfs wrote it, so the table is left as it is");
-                return Ok(None);
-            }
-            let copy = copy.map(std::result::Result::ok);
-            if let Some(Some(good)) = &copy {
-                if newest.as_ref().is_some_and(|newest| newest.id() != good.id()) {
+        let copies = read_copies(&self.disk, table_dirs);
+        let first_id = good_copies(&copies).next().map(|(_, file)| file.id());
+        let newest = newest(&copies).map(|(_, file)| file.clone());
+        let mut outdated = Vec::new();
+        for TableFileCopy { path, content } in copies {
+            match content {
+                CopyContent::Hidden(error) => return Err(error),
+                CopyContent::Bad(Error::FutureVersion { .. }) => {
+                    let what = "a newer littfs wrote it, so the table is left as it is";
+                    self.lost(name, &path, what);
+                    return Ok(None);
+                }
+                CopyContent::Good { file, .. } if Some(file.id()) != first_id => {
                     let what = "the roots disagree which table this is; move the wrong folder away";
                     self.lost(name, &path, what);
                     return Ok(None);
                 }
-                if newest.as_ref().is_none_or(|newest| newest.revision < good.revision) {
-                    newest = Some(good.clone());
+                CopyContent::Good { file, .. } if Some(&*file) == newest.as_ref() => {}
+                CopyContent::Good { .. } | CopyContent::Missing | CopyContent::Bad(_) => {
+                    outdated.push(path);
                 }
             }
-            copies.push((path, copy));
         }
         let (file, is_new) = match newest {
             Some(newest) => (newest, false),
@@ -87,10 +86,7 @@ impl Session {
                 None => return Ok(None),
             },
         };
-        for (path, copy) in copies {
-            if copy.as_ref().is_some_and(|copy| copy.as_ref() == Some(&file)) {
-                continue;
-            }
+        for path in outdated {
             let what = if is_new {
                 "made anew from the segments, since no root has a good copy: time to live none, \
                  grace and mode as in a new table; set what you want again"
@@ -107,7 +103,7 @@ impl Session {
     }
 
     fn write_settings(&mut self, path: &Path, file: &TableFile) -> Result<Option<PathBuf>> {
-        let content = file.encode().map_err(|malformed| malformed.in_file(path, 0))?;
+        let content = encode(file, path)?;
         let root = self.root_of(path);
         self.aside.replace(&root, path, &content)
     }

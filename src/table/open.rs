@@ -11,15 +11,18 @@ use super::context::Context;
 use super::health::Health;
 use super::identity::Identity;
 use super::sealed::RunFiles;
-use super::settings::{NEVER_NS, duration_ns, write_table_file};
+use super::settings::{NEVER_NS, duration_ns};
 use super::signals::Signals;
 use super::{STRIPES, Table, flush};
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
-use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
+use crate::format::table_file::TableFile;
 use crate::keymap::Keymap;
 use crate::layout::segment_files::{SegmentDirs, SegmentFile};
+use crate::layout::table_file::{
+    CopyContent, TableFileCopy, good_copies, newest, read_copies, write_everywhere,
+};
 use crate::layout::{KEYMAP_DIR, SEGMENTS_DIR, TABLE_FILE};
 use crate::settings::TableSettings;
 
@@ -51,7 +54,7 @@ impl Table {
         for dir in &table_dirs {
             disk.create_dir_all(&dir.join(SEGMENTS_DIR))?;
         }
-        write_table_file(disk, &table_dirs, &file)?;
+        write_everywhere(disk, &table_dirs, |_| false, &file)?;
         for dir in &table_dirs {
             disk.sync_dir(dir)?;
             disk.sync_parent(dir)?;
@@ -73,28 +76,6 @@ impl Table {
             SegmentFile::parse(name).is_some_and(|file| file.segment().is_some())
         };
         Ok(context.disk.list(&segments)?.iter().any(is_of_segment))
-    }
-
-    /// The ids of the tables whose files are under this name in the roots.
-    pub(crate) fn ids_on_disk(context: &Context, name: &str) -> Vec<String> {
-        let dirs = table_dirs(context, name);
-        let read = |dir: &PathBuf| {
-            let bytes =
-                context.disk.read_small(&dir.join(TABLE_FILE), TABLE_FILE_BYTES_MAX).ok()?;
-            let file = TableFile::decode(&bytes).ok()?;
-            Some(format!("{:032x}", u128::from_be_bytes(file.id())))
-        };
-        dirs.iter().filter_map(read).collect()
-    }
-
-    /// The number of the table whose files are under this name, if that can be read.
-    pub(crate) fn number_on_disk(context: &Context, name: &str) -> Option<u16> {
-        let read = |dir: PathBuf| {
-            let path = dir.join(TABLE_FILE);
-            TableFile::decode(&context.disk.read_small(&path, TABLE_FILE_BYTES_MAX).ok()?).ok()
-        };
-        let newest = table_dirs(context, name).into_iter().filter_map(read);
-        newest.max_by_key(|file| file.revision).map(|file| file.number)
     }
 
     /// Opens a table.
@@ -208,31 +189,26 @@ fn table_dirs(context: &Context, name: &str) -> Vec<PathBuf> {
 /// The newest good copy of the table file. Copies that are missing or older, which a crash leaves
 /// behind, are written again; damaged ones too, with a warning.
 fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFile> {
-    let mut newest: Option<TableFile> = None;
+    let copies = read_copies(&context.disk, table_dirs);
+    let newest = newest(&copies).map(|(_, file)| file.clone());
+    let first_id = good_copies(&copies).next().map(|(_, file)| file.id());
     let mut failure = None;
     let mut is_uniform = true;
-    for dir in table_dirs {
-        let path = dir.join(TABLE_FILE);
-        if !context.disk.exists(&path)? {
-            is_uniform = false;
-            continue;
-        }
-        let copy = context.disk.read_small(&path, TABLE_FILE_BYTES_MAX).and_then(|bytes| {
-            TableFile::decode(&bytes).map_err(|malformed| malformed.in_file(&path, 0))
-        });
-        match (copy, &newest) {
-            (Ok(copy), Some(known)) if copy.id() != known.id() => {
+    for TableFileCopy { path, content } in copies {
+        match content {
+            CopyContent::Good { file, .. } if Some(file.id()) != first_id => {
                 let reason = "it is that of another table than in the other roots";
                 return Err(Error::corrupt(&path, 0, reason));
             }
-            (Ok(copy), known) => {
-                is_uniform &= known.as_ref().is_none_or(|known| known.revision == copy.revision);
-                if known.as_ref().is_none_or(|known| known.revision < copy.revision) {
-                    newest = Some(copy);
-                }
+            CopyContent::Good { file, .. } => {
+                is_uniform &=
+                    newest.as_ref().is_some_and(|newest| newest.revision == file.revision);
             }
-            (Err(error @ Error::FutureVersion { .. }), _) => return Err(error),
-            (Err(error), _) => {
+            CopyContent::Missing => is_uniform = false,
+            CopyContent::Hidden(error) | CopyContent::Bad(error @ Error::FutureVersion { .. }) => {
+                return Err(error);
+            }
+            CopyContent::Bad(error) => {
                 is_uniform = false;
                 failure = Some(error);
             }
@@ -252,7 +228,7 @@ fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFil
         for dir in table_dirs {
             context.disk.create_dir_all(dir)?;
         }
-        write_table_file(&context.disk, table_dirs, &newest)?;
+        write_everywhere(&context.disk, table_dirs, |_| false, &newest)?;
     }
     Ok(newest)
 }

@@ -9,7 +9,7 @@ use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
 use crate::keymap::{Keymap, KeymapStats};
-use crate::layout::TABLE_FILE;
+use crate::layout::table_file::write_everywhere;
 use crate::settings::TableSettings;
 
 /// In `ttl_ns`: values never expire.
@@ -164,21 +164,12 @@ impl Table {
             return Ok(false);
         }
         changed.revision += 1;
-        self.write_table_file(&changed).inspect_err(|error| self.health.poison_if_sync(error))?;
+        let is_failed = |root| self.context.roots.is_failed(root);
+        write_everywhere(&self.context.disk, &self.folders_on_disk, is_failed, &changed)
+            .inspect_err(|error| self.health.poison_if_sync(error))?;
         *current = changed;
         then();
         Ok(true)
-    }
-
-    /// A root that has failed is left out, as long as there are others: of several copies the newest
-    /// counts.
-    fn write_table_file(&self, file: &TableFile) -> Result<()> {
-        let roots = &self.context.roots;
-        let working = self.folders_on_disk.iter().enumerate();
-        let working = working.filter(|(root, _)| !roots.is_failed(super::root_index(*root)));
-        let working: Vec<_> = working.map(|(_, folder)| folder.clone()).collect();
-        let folders = if working.is_empty() { &self.folders_on_disk } else { &working };
-        write_table_file(&self.context.disk, folders, file)
     }
 
     /// When the entry expires, ns since the Unix epoch; `None`: never. Exact for values; a folder
@@ -248,18 +239,4 @@ impl Table {
         usage.bytes = usage.bytes.saturating_sub(gone.bytes);
         usage
     }
-}
-
-/// Writes the table file into every folder of the table.
-pub(super) fn write_table_file(
-    disk: &crate::disk::Disk,
-    table_dirs: &[std::path::PathBuf],
-    file: &TableFile,
-) -> Result<()> {
-    for dir in table_dirs {
-        let path = dir.join(TABLE_FILE);
-        let content = file.encode().map_err(|malformed| malformed.in_file(&path, 0))?;
-        disk.write_atomically(&path, &content)?;
-    }
-    Ok(())
 }
