@@ -62,10 +62,6 @@
     )
 )]
 
-// A file of the program that is fuzzed here calls the library by its name.
-#[cfg(any(test, fuzzing))]
-extern crate self as littfs;
-
 mod cast;
 pub mod check;
 pub mod clock;

@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use littfs::config::mount_options::{self, Options, Unknown};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 
 use super::args::{DatabaseArguments, MountArguments};
 use super::mount::{self, Plan};
-use super::mount_options::{self, Options, Unknown};
 use super::mountinfo::Mounted;
 use super::{Failure, explain_as, fail, preflight, say, umount};
 
@@ -134,16 +134,19 @@ fn refuse(code: u8, failure: Failure) -> ExitCode {
 
 fn run_mount(helper: &MountHelper) -> Result<(), (u8, Failure)> {
     let usage = |failure| (EXIT_USAGE, failure);
+    let parse = |unknown| {
+        mount_options::parse(&helper.options, unknown).map_err(Failure::Message).map_err(usage)
+    };
     let unmountable = |failure| (EXIT_MOUNT, failure);
     let unknown = if helper.sloppy { Unknown::Ignored } else { Unknown::Refused };
     // Of a remount mount(8) hands over all options there are, those of the kernel included.
-    let options = mount_options::parse(&helper.options, Unknown::Ignored).map_err(usage)?;
+    let options = parse(Unknown::Ignored)?;
     if options.remount {
         let mounted = umount::find(&helper.directory).map_err(unmountable)?;
         let done = if helper.fake { Ok(()) } else { remount(&mounted, &options) };
         return done.map_err(unmountable);
     }
-    mount_options::parse(&helper.options, unknown).map_err(usage)?;
+    parse(unknown)?;
     let arguments = understand(helper, &options).map_err(usage)?;
     let plan = Plan::new(&arguments).map_err(usage)?;
     if helper.fake {
@@ -284,9 +287,8 @@ mod tests {
     fn understood(arguments: &[&str]) -> Result<MountArguments, String> {
         let helper = MountHelper::try_parse_from([&["mount.littfs"], arguments].concat());
         let helper = helper.map_err(|error| error.to_string())?;
-        let options = mount_options::parse(&helper.options, Unknown::Ignored);
-        let understood = options.and_then(|options| understand(&helper, &options));
-        understood.map_err(|failure| match failure {
+        let options = mount_options::parse(&helper.options, Unknown::Ignored)?;
+        understand(&helper, &options).map_err(|failure| match failure {
             Failure::Message(message) => message,
             Failure::Closed => "closed".to_owned(),
         })

@@ -1,5 +1,5 @@
 //! The command line: what was typed (`args.rs`) -> what it means (`database.rs`,
-//! `mount_options.rs`) -> run (one file for each command or close group).
+//! and `config::mount_options` of the library for `-o`) -> run (one file for each command or close group).
 //!
 //! Data goes to stdout, talk to stderr. Exit codes: 0 good, 1 `check` found something wrong,
 //! 2 usage or environment. A reader that closes the pipe early is no error. Every failure is one
@@ -14,7 +14,6 @@ mod helpers;
 mod keys;
 mod log_file;
 mod mount;
-mod mount_options;
 mod mounted;
 mod mountinfo;
 mod notify;

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use littfs::config::Config;
+use littfs::config::mount_options::{self, Options, Unknown};
 use nix::sys::statvfs::statvfs;
 
 use super::args::MountArguments;
-use super::mount_options::{self, Options, Unknown};
 use super::{Failure, Outcome, daemon, database, fail, log_file, preflight};
 
 /// What the background mount writes when it can be used.
@@ -33,7 +33,8 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(arguments: &MountArguments) -> Result<Self, Failure> {
         let unknown = if arguments.sloppy { Unknown::Ignored } else { Unknown::Refused };
-        let mut options = mount_options::parse(&arguments.options, unknown)?;
+        let mut options =
+            mount_options::parse(&arguments.options, unknown).map_err(Failure::Message)?;
         if options.remount {
             return fail(
                 "a mount is changed by `mount -o remount,ro` or `mount -o remount,rw`; everything else needs `littfs umount` and a new mount",

@@ -112,8 +112,8 @@ pub(crate) fn real_path(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use littfs::config::Config;
+    use littfs::config::mount_options::Options;
 
-    use super::super::mount_options::Options;
     use super::*;
 
     #[test]

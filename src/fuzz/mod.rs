@@ -5,7 +5,6 @@
 //! the tests, so that what was found once stays found.
 
 mod database;
-mod mount_options;
 mod texts;
 
 use std::path::Path;
@@ -21,7 +20,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("database", database::run),
     ("keymap", |bytes, _| format::keymap(bytes)),
     ("log", |bytes, _| format::log(bytes)),
-    ("mount_options", |bytes, _| mount_options::parse(bytes)),
+    ("mount_options", |bytes, _| texts::mount_options(bytes)),
     ("record", |bytes, _| format::record(bytes)),
     ("root_file", |bytes, _| texts::root_file(bytes)),
     ("run_block", |bytes, _| format::run_block(bytes)),

@@ -1,7 +1,8 @@
-//! What people write: settings, the configuration file, the file of a root.
+//! What people write: settings, the configuration file, the words behind `-o`, the file of a root.
 
 use std::path::Path;
 
+use crate::config::mount_options::{self, Unknown};
 use crate::config::{Config, parse_bytes, parse_duration};
 use crate::format::root_file::RootFile;
 use crate::layout::check_table_name;
@@ -27,6 +28,19 @@ pub(super) fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(message) = Config::parse(text) {
         assert!(!message.is_empty());
+    }
+}
+
+/// The words behind `-o`, an argument a line.
+pub(super) fn mount_options(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let arguments: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    let refused = mount_options::parse(&arguments, Unknown::Refused);
+    let ignored = mount_options::parse(&arguments, Unknown::Ignored);
+    match (refused, ignored) {
+        (Ok(options), Ok(again)) => assert_eq!(options, again),
+        (Err(message), _) => assert!(!message.is_empty()),
+        (Ok(options), Err(message)) => panic!("{options:?}, but {message} when less is refused"),
     }
 }
 

@@ -1,12 +1,12 @@
-//! What the words behind `-o` mean.
+//! What the words behind `-o` mean, for whoever mounts a database as `littfs mount` and
+//! `mount.littfs` do.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use littfs::config::parse_duration;
 use nix::unistd::{Group, User};
 
-use super::{Failure, fail};
+use super::parse_duration;
 
 const THREADS_MAX: usize = 64;
 const ALLOWED: &str = "ro, rw, allow_other, default_permissions, degraded, existing_roots, noexec, root=DIR, \
@@ -43,48 +43,63 @@ const IGNORED: &[&str] = &[
 /// The mount options, put together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
-pub(crate) struct Options {
-    pub(crate) read_only: bool,
-    pub(crate) allow_other: bool,
-    pub(crate) default_permissions: bool,
-    pub(crate) no_exec: bool,
-    pub(crate) degraded: bool,
+pub struct Options {
+    /// `ro`: nothing can be stored or changed.
+    pub read_only: bool,
+    /// Others than who mounts may use the mount.
+    pub allow_other: bool,
+    /// The kernel checks owners and modes, although only one user can use the mount.
+    pub default_permissions: bool,
+    /// `noexec`: no program can be run from it.
+    pub no_exec: bool,
+    /// The database is opened although roots are missing; then it is read-only.
+    pub degraded: bool,
     /// A root that does not exist is refused instead of made.
-    pub(crate) existing_roots: bool,
+    pub existing_roots: bool,
     /// The mount is there already; only ro and rw can change.
-    pub(crate) remount: bool,
-    pub(crate) roots: Vec<PathBuf>,
-    pub(crate) config: Option<PathBuf>,
-    /// Owner, group and permissions of the top folder.
-    pub(crate) uid: Option<u32>,
-    pub(crate) gid: Option<u32>,
-    pub(crate) mode: Option<u32>,
-    pub(crate) umask: Option<u32>,
-    pub(crate) threads: Option<usize>,
-    pub(crate) flush_interval: Option<Duration>,
+    pub remount: bool,
+    /// Root directories, besides those that are named otherwise.
+    pub roots: Vec<PathBuf>,
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// Owner of the top folder.
+    pub uid: Option<u32>,
+    /// Group of the top folder.
+    pub gid: Option<u32>,
+    /// Permissions of the top folder.
+    pub mode: Option<u32>,
+    /// Permissions that new files and folders never get.
+    pub umask: Option<u32>,
+    /// Threads that serve the mount, 1..=64.
+    pub threads: Option<usize>,
+    /// How often what was stored is made safe from power cuts, 10 ms or more.
+    pub flush_interval: Option<Duration>,
 }
 
 impl Options {
     /// The permissions of the top folder: those that were asked for, or all that the umask leaves.
-    pub(crate) fn top_permissions(&self) -> Option<u32> {
+    #[must_use]
+    pub fn top_permissions(&self) -> Option<u32> {
         self.mode.or_else(|| self.umask.map(|umask| 0o777 & !umask))
     }
 }
 
 /// What becomes of options that nobody here knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unknown {
+pub enum Unknown {
+    /// They are a mistake.
     Refused,
     /// As mount(8) wants it with `-s`.
     Ignored,
 }
 
-/// Reads all `-o` arguments; of contradicting options the last one counts, as with mount(8).
-pub(crate) fn parse(arguments: &[String], unknown: Unknown) -> Result<Options, Failure> {
+/// Reads all `-o` arguments; of contradicting options the last one counts, as with mount(8). What is
+/// wrong is one line for a person.
+pub fn parse(arguments: &[String], unknown: Unknown) -> Result<Options, String> {
     let mut options = Options::default();
     for word in arguments.iter().flat_map(|argument| split(argument)) {
         if !apply(&mut options, &word)? && unknown == Unknown::Refused {
-            return fail(format!("unknown option {word:?} for -o; allowed are {ALLOWED}"));
+            return Err(format!("unknown option {word:?} for -o; allowed are {ALLOWED}"));
         }
     }
     Ok(options)
@@ -110,7 +125,7 @@ fn split(argument: &str) -> Vec<String> {
 }
 
 /// Takes one option over; whether it is known.
-fn apply(options: &mut Options, word: &str) -> Result<bool, Failure> {
+fn apply(options: &mut Options, word: &str) -> Result<bool, String> {
     let (name, value) =
         word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
     match (name, value) {
@@ -126,7 +141,7 @@ fn apply(options: &mut Options, word: &str) -> Result<bool, Failure> {
         ("root", Some(root)) if !root.is_empty() => options.roots.push(root.into()),
         ("config", Some(file)) if !file.is_empty() => options.config = Some(file.into()),
         ("root" | "config", _) => {
-            return fail(format!("invalid option {word:?}: root=DIR and config=FILE name a path"));
+            return Err(format!("invalid option {word:?}: root=DIR and config=FILE name a path"));
         }
         ("uid", value) => options.uid = Some(user(word, value)?),
         ("gid", value) => options.gid = Some(group(word, value)?),
@@ -142,53 +157,49 @@ fn apply(options: &mut Options, word: &str) -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn threads(word: &str, value: Option<&str>) -> Result<usize, Failure> {
+fn threads(word: &str, value: Option<&str>) -> Result<usize, String> {
     let threads = value.and_then(|value| value.parse().ok());
     threads.filter(|threads| (1..=THREADS_MAX).contains(threads)).map_or_else(
         || {
             let allowed = format!("threads=N takes a number from 1 to {THREADS_MAX}");
-            fail(format!("invalid option {word:?}: {allowed}"))
+            Err(format!("invalid option {word:?}: {allowed}"))
         },
         Ok,
     )
 }
 
-fn interval(word: &str, value: Option<&str>) -> Result<Duration, Failure> {
+fn interval(word: &str, value: Option<&str>) -> Result<Duration, String> {
     match parse_duration(value.unwrap_or_default()) {
         Ok(interval) if interval >= Duration::from_millis(10) => Ok(interval),
-        _ => fail(format!(
+        _ => Err(format!(
             "invalid option {word:?}: flush=DURATION takes 10ms or more, such as flush=1s"
         )),
     }
 }
 
-fn permissions(word: &str, value: Option<&str>, most: u32) -> Result<u32, Failure> {
+fn permissions(word: &str, value: Option<&str>, most: u32) -> Result<u32, String> {
     let given = value.filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
     let bits = given.and_then(|value| u32::from_str_radix(value, 8).ok());
     bits.filter(|bits| *bits <= most).map_or_else(
-        || fail(format!("invalid option {word:?}: it takes an octal number of at most {most:o}")),
+        || Err(format!("invalid option {word:?}: it takes an octal number of at most {most:o}")),
         Ok,
     )
 }
 
-fn user(word: &str, value: Option<&str>) -> Result<u32, Failure> {
+fn user(word: &str, value: Option<&str>) -> Result<u32, String> {
     let value = value.unwrap_or_default();
     let named = || User::from_name(value).ok().flatten().map(|user| user.uid.as_raw());
     value.parse().ok().filter(|id| *id != u32::MAX).or_else(named).map_or_else(
-        || fail(format!("invalid option {word:?}: there is no such user; give a name or a number")),
+        || Err(format!("invalid option {word:?}: there is no such user; give a name or a number")),
         Ok,
     )
 }
 
-fn group(word: &str, value: Option<&str>) -> Result<u32, Failure> {
+fn group(word: &str, value: Option<&str>) -> Result<u32, String> {
     let value = value.unwrap_or_default();
     let named = || Group::from_name(value).ok().flatten().map(|group| group.gid.as_raw());
     value.parse().ok().filter(|id| *id != u32::MAX).or_else(named).map_or_else(
-        || {
-            fail(format!(
-                "invalid option {word:?}: there is no such group; give a name or a number"
-            ))
-        },
+        || Err(format!("invalid option {word:?}: there is no such group; give a name or a number")),
         Ok,
     )
 }
@@ -199,10 +210,7 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Result<Options, String> {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        parse(&words, Unknown::Refused).map_err(|failure| match failure {
-            Failure::Message(message) => message,
-            Failure::Closed => "closed".to_owned(),
-        })
+        parse(&words, Unknown::Refused)
     }
 
     #[test]
