@@ -20,6 +20,8 @@ mod error;
 mod format;
 #[path = "../src/keymap/mod.rs"]
 mod keymap;
+#[path = "../src/operation.rs"]
+mod operation;
 
 use std::error::Error;
 use std::hint::black_box;

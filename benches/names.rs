@@ -26,6 +26,8 @@ mod error;
 mod format;
 #[path = "../src/names/mod.rs"]
 mod names;
+#[path = "../src/operation.rs"]
+mod operation;
 
 use std::hint::black_box;
 use std::ops::Bound;

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::operation::Operation;
+
 /// What every fallible operation of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -14,11 +16,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A call to the operating system failed.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {operation} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb: "open", "read", "sync".
-        action: &'static str,
-        /// The file it was tried on.
+        /// What was tried.
+        operation: Operation,
+        /// The file or folder it was tried on.
         path: PathBuf,
         /// What the operating system answered.
         source: io::Error,
@@ -203,6 +205,35 @@ pub enum Error {
     #[error("the database is closed")]
     Closed,
 
+    /// Closed segments cannot be sealed, and as many of them wait as fit memory.
+    #[error("cannot seal what was written to table {table:?}: {reason}")]
+    SealFailing {
+        /// The table.
+        table: String,
+        /// Why sealing does not go on; it is tried again every second.
+        reason: String,
+    },
+
+    /// A thread that works for a table could not be started.
+    #[error("cannot start a thread for table {table:?}: {source}")]
+    Thread {
+        /// The table.
+        table: String,
+        /// What the operating system answered.
+        source: io::Error,
+    },
+
+    /// The operating system gave no random bytes.
+    #[error("cannot read random bytes from getrandom(2): {source}")]
+    NoRandom {
+        /// What it answered.
+        source: io::Error,
+    },
+
+    /// No root was named, and a database needs at least one.
+    #[error("a database needs at least one root; give one with --root DIR")]
+    NoRoots,
+
     /// No root has room for more.
     #[error("no root has space left: {roots}")]
     NoSpace {
@@ -251,8 +282,8 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::Io`] of the last call on `path`.
-    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: path.to_path_buf(), source }
+    pub(crate) fn io(operation: Operation, path: &Path, source: io::Error) -> Self {
+        Self::Io { operation, path: path.to_path_buf(), source }
     }
 
     /// An [`Error::Corrupt`].
@@ -270,6 +301,12 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether it was a sync that failed: what the drive holds is then unknown.
+    #[must_use]
+    pub fn is_sync(&self) -> bool {
+        matches!(self, Self::Io { operation: Operation::Sync, .. })
     }
 
     /// Whether this process, or the machine, has too many files open. It says nothing about what

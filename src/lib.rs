@@ -79,6 +79,7 @@ mod keymap;
 mod layout;
 mod memory;
 mod names;
+mod operation;
 pub mod repair;
 mod roots;
 mod segment;
@@ -93,6 +94,7 @@ pub use crate::format::entry::Entry;
 pub use crate::format::location::{Location, SegmentNumber, ValueId};
 pub use crate::keymap::KeymapStats;
 pub use crate::layout::check_table_name;
+pub use crate::operation::Operation;
 pub use crate::roots::{LOCK_FILE_NAME, LOG_FILE_NAME};
 pub use crate::table::{
     Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,

@@ -83,8 +83,8 @@ impl Finding {
             Error::Corrupt { path, offset, reason } => {
                 Self::damage(path, reason.clone()).at(*offset)
             }
-            Error::Io { action, path, source } => {
-                Self::damage(path, format!("cannot {action} it: {source}"))
+            Error::Io { operation, path, source } => {
+                Self::damage(path, format!("cannot {operation} it: {source}"))
             }
             Error::FutureVersion { path, found, supported } => Self::damage(
                 path,

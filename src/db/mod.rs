@@ -3,7 +3,7 @@
 mod folders;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -428,8 +428,6 @@ impl Drop for Inner {
 
 fn random() -> Result<[u8; 16]> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Error::io("read random bytes from", Path::new("getrandom(2)"), error.into())
-    })?;
+    getrandom::fill(&mut bytes).map_err(|error| Error::NoRandom { source: error.into() })?;
     Ok(bytes)
 }

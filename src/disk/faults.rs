@@ -6,22 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// A kind of disk operation, for counting and for faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Opening or creating a file.
-    Open,
-    /// Reading from a file or a directory.
-    Read,
-    /// Writing to a file, or reserving or cutting its space.
-    Write,
-    /// Syncing a file or a directory.
-    Sync,
-    /// Renaming or linking a file.
-    Rename,
-    /// Unlinking a file or removing a directory.
-    Unlink,
-}
+use crate::operation::Operation;
 
 /// Which operations are to fail, and how.
 #[derive(Clone, Debug)]
@@ -93,7 +78,7 @@ impl Faults {
 
     pub(super) fn step(&self, operation: Operation, path: &Path) -> Result<(), Failure> {
         let number = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
-        if operation == Operation::Read {
+        if operation.is_read() {
             self.reads.fetch_add(1, Ordering::SeqCst);
         }
         let mut arranged = self.arranged.lock();

@@ -15,6 +15,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,9 +24,10 @@ use nix::fcntl::{FallocateFlags, OFlag};
 
 use self::confirm::still_answers;
 use self::faults::Failure;
-pub use self::faults::{Fault, Faults, Operation};
+pub use self::faults::{Fault, Faults};
 pub use self::record::{Effect, FileId, Recorder};
 use crate::error::{Error, Result};
+pub use crate::operation::Operation;
 
 /// The way to the file system. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +59,8 @@ impl Disk {
         self.faults.as_ref().map_or(Ok(()), |faults| faults.step(operation, path))
     }
 
-    fn step(&self, operation: Operation, action: &'static str, path: &Path) -> Result<()> {
-        self.ask(operation, path).map_err(|failure| Error::io(action, path, failure.error))
+    fn step(&self, operation: Operation, path: &Path) -> Result<()> {
+        self.ask(operation, path).map_err(|failure| Error::io(operation, path, failure.error))
     }
 
     fn change<T>(
@@ -86,11 +88,11 @@ impl Disk {
     fn open_with(
         &self,
         options: &OpenOptions,
-        action: &'static str,
+        operation: Operation,
         path: &Path,
         creates: bool,
     ) -> Result<DiskFile> {
-        self.step(Operation::Open, action, path)?;
+        self.step(operation, path)?;
         let flags = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let mut options = options.clone();
         // Modes stored within must not be undone by what the files themselves allow.
@@ -100,36 +102,42 @@ impl Disk {
         } else {
             options.open(path)
         };
-        let file = opened.map_err(|source| Error::io(action, path, source))?;
-        let metadata = file.metadata().map_err(|source| Error::io("stat", path, source))?;
+        let file = opened.map_err(|source| Error::io(operation, path, source))?;
+        let metadata =
+            file.metadata().map_err(|source| Error::io(Operation::Stat, path, source))?;
         if !metadata.is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(Error::io(action, path, source));
+            return Err(Error::io(operation, path, source));
         }
         Ok(DiskFile { file, path: path.to_path_buf(), disk: self.clone() })
     }
 
     /// Opens an existing file for reading.
     pub fn open(&self, path: &Path) -> Result<DiskFile> {
-        self.open_with(OpenOptions::new().read(true), "open", path, false)
+        self.open_with(OpenOptions::new().read(true), Operation::Open, path, false)
     }
 
     /// Opens an existing file for reading and writing.
     pub fn open_writable(&self, path: &Path) -> Result<DiskFile> {
-        self.open_with(OpenOptions::new().read(true).write(true), "open", path, false)
+        self.open_with(OpenOptions::new().read(true).write(true), Operation::Open, path, false)
     }
 
     /// Creates a file that must not exist yet.
     pub fn create_new(&self, path: &Path) -> Result<DiskFile> {
         let mut options = OpenOptions::new();
-        self.open_with(options.read(true).write(true).create_new(true), "create", path, true)
+        self.open_with(
+            options.read(true).write(true).create_new(true),
+            Operation::Create,
+            path,
+            true,
+        )
     }
 
     /// Opens a file for reading and writing, creating it when it is missing.
     pub fn open_or_create(&self, path: &Path) -> Result<DiskFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        self.open_with(&options, "open", path, true)
+        self.open_with(&options, Operation::Open, path, true)
     }
 
     /// The whole content of a small file; refuses files longer than `bytes_max`.
@@ -166,89 +174,91 @@ impl Disk {
 
     /// Renames `from` to `to`, replacing it.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        self.step(Operation::Rename, "rename", from)?;
+        self.step(Operation::Rename, from)?;
         self.change(|| fs::rename(from, to), |()| Ok(Effect::Rename(from.into(), to.into())))
-            .map_err(|source| Error::io("rename", from, source))
+            .map_err(|source| Error::io(Operation::Rename, from, source))
     }
 
     /// Gives the file `from` a second name `to` in the same file system.
     pub fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
-        self.step(Operation::Rename, "link", to)?;
+        self.step(Operation::Link, to)?;
         self.change(|| fs::hard_link(from, to), |()| Ok(Effect::Link(from.into(), to.into())))
-            .map_err(|source| Error::io("link", to, source))
+            .map_err(|source| Error::io(Operation::Link, to, source))
     }
 
     /// Removes a file.
     pub fn unlink(&self, path: &Path) -> Result<()> {
-        self.step(Operation::Unlink, "remove", path)?;
+        self.step(Operation::Remove, path)?;
         self.change(|| fs::remove_file(path), |()| Ok(Effect::Remove(path.into())))
-            .map_err(|source| Error::io("remove", path, source))
+            .map_err(|source| Error::io(Operation::Remove, path, source))
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, path: &Path) -> Result<()> {
-        self.step(Operation::Unlink, "remove", path)?;
+        self.step(Operation::Remove, path)?;
         self.change(|| fs::remove_dir(path), |()| Ok(Effect::Remove(path.into())))
-            .map_err(|source| Error::io("remove", path, source))
+            .map_err(|source| Error::io(Operation::Remove, path, source))
     }
 
     /// Removes a directory and everything in it, never following symbolic links. A missing one is
     /// fine.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
-        self.step(Operation::Unlink, "remove", path)?;
+        self.step(Operation::Remove, path)?;
         match self.change(|| fs::remove_dir_all(path), |()| Ok(Effect::RemoveTree(path.into()))) {
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|source| Error::io("remove", path, source)),
+            other => other.map_err(|source| Error::io(Operation::Remove, path, source)),
         }
     }
 
     /// Creates a directory and its missing parents. An existing one is fine.
     pub fn create_dir_all(&self, path: &Path) -> Result<()> {
-        self.step(Operation::Open, "create", path)?;
+        self.step(Operation::CreateFolder, path)?;
         self.change(|| fs::create_dir_all(path), |()| Ok(Effect::MakeDirs(path.into())))
-            .map_err(|source| Error::io("create", path, source))
+            .map_err(|source| Error::io(Operation::CreateFolder, path, source))
     }
 
     /// Whether anything of this name exists, a dangling symbolic link included.
     pub fn exists(&self, path: &Path) -> Result<bool> {
-        self.step(Operation::Read, "look for", path)?;
+        self.step(Operation::LookFor, path)?;
         match fs::symlink_metadata(path) {
             Ok(_) => Ok(true),
             Err(source) => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
-                _ => Err(Error::io("look for", path, source)),
+                _ => Err(Error::io(Operation::LookFor, path, source)),
             },
         }
     }
 
     /// The names in a directory, in no order. A missing directory has none.
     pub fn list(&self, path: &Path) -> Result<Vec<std::ffi::OsString>> {
-        self.step(Operation::Read, "list", path)?;
+        self.step(Operation::List, path)?;
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::io("list", path, source)),
+            Err(source) => return Err(Error::io(Operation::List, path, source)),
         };
         entries
-            .map(|entry| Ok(entry.map_err(|source| Error::io("list", path, source))?.file_name()))
+            .map(|entry| {
+                Ok(entry.map_err(|source| Error::io(Operation::List, path, source))?.file_name())
+            })
             .collect()
     }
 
     /// Makes the names in a directory durable.
     pub fn sync_dir(&self, path: &Path) -> Result<()> {
-        self.step(Operation::Sync, "sync", path)?;
+        self.step(Operation::Sync, path)?;
         let act = || {
             let directory = File::open(path)?;
             directory.sync_all()?;
             still_answers(&directory)
         };
         self.sync(act, |begun| Ok(Effect::SyncDir(path.into(), begun)))
-            .map_err(|source| Error::io("sync", path, source))
+            .map_err(|source| Error::io(Operation::Sync, path, source))
     }
 
     /// Makes the name of `path` durable by syncing the directory it is in.
     pub fn sync_parent(&self, path: &Path) -> Result<()> {
-        self.sync_dir(path.parent().unwrap_or(Path::new(".")))
+        self.sync_dir(path.parent().unwrap_or(path))
     }
 }
 
@@ -265,7 +275,7 @@ pub(crate) fn sync_together(files: &[Arc<DiskFile>]) -> Result<()> {
     let work = || {
         let mut result = Ok(());
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            result = result.and(file.sync_data());
+            result = result.and(sync_or_panicked(file));
         }
         result
     };
@@ -273,13 +283,17 @@ pub(crate) fn sync_together(files: &[Arc<DiskFile>]) -> Result<()> {
         let others: Vec<_> = (1..files.len().min(SYNCS_MAX)).map(|_| scope.spawn(work)).collect();
         let mut result = work();
         for other in others {
-            let joined = other.join().unwrap_or_else(|_| {
-                let source = io::Error::other("the thread that synced it panicked");
-                Err(Error::io("sync", Path::new("a value file"), source))
-            });
-            result = result.and(joined);
+            result = result.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
         result
+    })
+}
+
+/// A panic says as little about what the drive holds as an error does.
+fn sync_or_panicked(file: &DiskFile) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(|| file.sync_data())).unwrap_or_else(|_| {
+        let source = io::Error::other("the thread that synced it panicked");
+        Err(file.fail(Operation::Sync, source))
     })
 }
 
@@ -319,17 +333,17 @@ impl DiskFile {
         &self.file
     }
 
-    fn step(&self, operation: Operation, action: &'static str) -> Result<()> {
-        self.disk.step(operation, action, &self.path)
+    fn step(&self, operation: Operation) -> Result<()> {
+        self.disk.step(operation, &self.path)
     }
 
-    fn fail(&self, action: &'static str, source: io::Error) -> Error {
-        Error::io(action, &self.path, source)
+    fn fail(&self, operation: Operation, source: io::Error) -> Error {
+        Error::io(operation, &self.path, source)
     }
 
     /// Length in bytes.
     pub fn len(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(|source| self.fail("stat", source))?.len())
+        Ok(self.file.metadata().map_err(|source| self.fail(Operation::Stat, source))?.len())
     }
 
     /// Whether the file has no bytes.
@@ -339,14 +353,14 @@ impl DiskFile {
 
     /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        self.step(Operation::Read, "read")?;
+        self.step(Operation::Read)?;
         let mut filled = 0;
         while filled < buffer.len() {
             match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(self.fail("read", source)),
+                Err(source) => return Err(self.fail(Operation::Read, source)),
             }
         }
         Ok(filled)
@@ -373,13 +387,13 @@ impl DiskFile {
         self.step_write(parts, offset)?;
         self.disk
             .change(|| self.write_vectored(parts, offset), |()| self.written(parts, offset))
-            .map_err(|source| self.fail("write", source))
+            .map_err(|source| self.fail(Operation::Write, source))
     }
 
     fn write_plainly(&self, bytes: &[u8], offset: u64) -> Result<()> {
         self.disk
             .change(|| self.file.write_all_at(bytes, offset), |()| self.written(&[bytes], offset))
-            .map_err(|source| self.fail("write", source))
+            .map_err(|source| self.fail(Operation::Write, source))
     }
 
     fn write_vectored(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
@@ -414,7 +428,7 @@ impl DiskFile {
             let bytes = parts.concat();
             self.write_plainly(&bytes[..bytes.len() / 2], offset)?;
         }
-        Err(self.fail("write", failure.error))
+        Err(self.fail(Operation::Write, failure.error))
     }
 
     fn written(&self, parts: &[&[u8]], offset: u64) -> io::Result<Effect> {
@@ -423,16 +437,17 @@ impl DiskFile {
 
     /// Cuts or extends the file to `length` bytes.
     pub fn set_len(&self, length: u64) -> Result<()> {
-        self.step(Operation::Write, "resize")?;
-        self.resize(|| self.file.set_len(length)).map_err(|source| self.fail("resize", source))
+        self.step(Operation::Resize)?;
+        self.resize(|| self.file.set_len(length))
+            .map_err(|source| self.fail(Operation::Resize, source))
     }
 
     /// Reserves disk space for the first `length` bytes and extends the file to them.
     /// Where the file system has no such call the file is only extended.
     pub fn allocate(&self, length: u64) -> Result<()> {
-        self.step(Operation::Write, "reserve space for")?;
+        self.step(Operation::Reserve)?;
         let size = i64::try_from(length).map_err(|_| {
-            self.fail("reserve space for", io::Error::from_raw_os_error(libc::EFBIG))
+            self.fail(Operation::Reserve, io::Error::from_raw_os_error(libc::EFBIG))
         })?;
         let allocate = || {
             nix::fcntl::fallocate(self.file.as_fd(), FallocateFlags::empty(), 0, size)?;
@@ -440,7 +455,7 @@ impl DiskFile {
         };
         match self.resize(allocate) {
             Err(source) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => self.set_len(length),
-            other => other.map_err(|source| self.fail("reserve space for", source)),
+            other => other.map_err(|source| self.fail(Operation::Reserve, source)),
         }
     }
 
@@ -451,13 +466,13 @@ impl DiskFile {
 
     /// Makes the bytes of the file, and the length needed to read them, durable.
     pub fn sync_data(&self) -> Result<()> {
-        self.step(Operation::Sync, "sync")?;
+        self.step(Operation::Sync)?;
         self.sync(|| self.file.sync_data())
     }
 
     /// Makes the bytes and all attributes of the file durable.
     pub fn sync_all(&self) -> Result<()> {
-        self.step(Operation::Sync, "sync")?;
+        self.step(Operation::Sync)?;
         self.sync(|| self.file.sync_all())
     }
 
@@ -477,6 +492,6 @@ impl DiskFile {
         };
         self.disk
             .sync(act, |begun| Ok(Effect::SyncFile(id_of(&self.file)?, begun)))
-            .map_err(|source| self.fail("sync", source))
+            .map_err(|source| self.fail(Operation::Sync, source))
     }
 }

@@ -65,6 +65,10 @@ impl From<Error> for Errno {
             | Error::Poisoned { .. }
             | Error::Unavailable { .. }
             | Error::TableDropped { .. }
+            | Error::SealFailing { .. }
+            | Error::Thread { .. }
+            | Error::NoRandom { .. }
+            | Error::NoRoots
             | Error::Closed
             | Error::Root { .. }
             | Error::DuplicateFile { .. }
@@ -86,6 +90,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::operation::Operation;
 
     fn of(error: Error) -> Errno {
         error.into()
@@ -108,9 +113,9 @@ mod tests {
     fn full_drives_are_told_from_broken_ones() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let broken = io::Error::other("broken");
-        assert_eq!(of(Error::io("write", Path::new("/x"), full)), Errno::ENOSPC);
-        assert_eq!(of(Error::io("write", Path::new("/x"), broken)), Errno::EIO);
+        assert_eq!(of(Error::io(Operation::Write, Path::new("/x"), full)), Errno::ENOSPC);
+        assert_eq!(of(Error::io(Operation::Write, Path::new("/x"), broken)), Errno::EIO);
         let too_many = io::Error::from_raw_os_error(libc::EMFILE);
-        assert_eq!(of(Error::io("open", Path::new("/x"), too_many)), Errno::ENFILE);
+        assert_eq!(of(Error::io(Operation::Open, Path::new("/x"), too_many)), Errno::ENFILE);
     }
 }

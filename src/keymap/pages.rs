@@ -16,6 +16,7 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::keymap_page::{PAGE_BYTES, PAGE_WORDS, PageBytes, Slot};
+use crate::operation::Operation;
 
 const WORD_BYTES: usize = 8;
 
@@ -30,7 +31,7 @@ pub(super) struct MappedPages {
 impl MappedPages {
     /// Maps the first `pages` pages of `file`, which the caller knows to be that long.
     pub(super) fn new(file: &DiskFile, pages: usize) -> Result<Self> {
-        let fail = |source| Error::io("map", file.path(), source);
+        let fail = |source| Error::io(Operation::Map, file.path(), source);
         let bytes = pages.checked_mul(PAGE_BYTES).ok_or_else(|| fail(out_of_range()))?;
         let map = MmapOptions::new().len(bytes).map_raw_read_only(file.as_file()).map_err(fail)?;
         // A lookup needs one page; reading its neighbours ahead would only cost.

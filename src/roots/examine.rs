@@ -9,6 +9,7 @@ use super::{LOCK_FILE_NAME, LOG_FILE_NAME};
 use crate::disk::{Disk, DiskFile, temporary_path};
 use crate::error::{Error, Result};
 use crate::format::root_file::{ROOT_FILE_BYTES_MAX, ROOT_FILE_NAME, RootFile};
+use crate::operation::Operation;
 
 /// Holds a root for this process until dropped.
 #[derive(Debug)]
@@ -121,7 +122,8 @@ pub(super) fn lock(disk: &Disk, path: &Path, read_only: bool) -> Result<Lock> {
         }
         // A read-only medium that was never locked: nobody can write to it either.
         Err(_) if read_only => {
-            let directory = File::open(path).map_err(|source| Error::io("open", path, source))?;
+            let directory =
+                File::open(path).map_err(|source| Error::io(Operation::Open, path, source))?;
             try_lock(path, &directory)?;
             Ok(Lock::Directory(directory))
         }
@@ -140,6 +142,6 @@ fn try_lock(root: &Path, file: &File) -> Result<()> {
             root,
             "it is in use by another littfs; if it is mounted, the mounted folder offers the same through ordinary files (ls, cp, cat), and `littfs umount` ends the mount",
         )),
-        Err(TryLockError::Error(source)) => Err(Error::io("lock", root, source)),
+        Err(TryLockError::Error(source)) => Err(Error::io(Operation::Lock, root, source)),
     }
 }

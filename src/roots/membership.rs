@@ -106,11 +106,8 @@ fn refuse_unusable(candidates: &[Candidate], degraded: bool) -> Result<()> {
 
 /// No candidate is a root yet: a new database, if that is wanted.
 fn plan_new(candidates: &[Candidate], create: bool) -> Result<Plan> {
+    let Some(candidate) = candidates.first() else { return Err(Error::NoRoots) };
     if !create {
-        let Some(candidate) = candidates.first() else {
-            let reason = "a database needs at least one root; give one with --root DIR";
-            return Err(Error::Root { root: PathBuf::new(), reason: reason.to_owned() });
-        };
         let reason = match &candidate.found {
             Found::Nothing => "this directory does not exist, so there is no littfs database in it",
             _ => "there is no littfs database here",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::examine::{self, Lock};
 use super::membership::{shown, union};
-use super::{LOCK_FILE_NAME, absolute, new_identity_bits, refuse_overlap};
+use super::{LOCK_FILE_NAME, absolute, new_identity, refuse_overlap};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::root_file::{
@@ -133,11 +133,10 @@ fn anew(bad: &[&Root], next_table: u32) -> Result<Vec<Write>> {
             return Err(Error::Root { root: root.path.clone(), reason });
         }
     }
-    let database = Identity(new_identity_bits(&bad[0].path)?);
+    let database = new_identity()?;
     let mut members = Vec::new();
     for root in bad {
-        members
-            .push(Member { id: Identity(new_identity_bits(&root.path)?), path: shown(&root.path) });
+        members.push(Member { id: new_identity()?, path: shown(&root.path) });
     }
     let what = "made anew, with a new identity of the database";
     let write = |(root, member): (&&Root, &Member)| {

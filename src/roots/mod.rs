@@ -34,6 +34,7 @@ use crate::error::{Error, Result};
 use crate::format::root_file::{
     Identity, Member, ROOT_FILE_NAME, ROOT_FORMAT, RootFile, TABLE_NUMBER_END,
 };
+use crate::operation::Operation;
 
 /// The file in every root that an open database holds locked with flock(2).
 pub const LOCK_FILE_NAME: &str = "littfs.lock";
@@ -230,7 +231,7 @@ impl Opening<'_> {
     fn finish(mut self, plan: Plan) -> Result<Roots> {
         let database = match plan.database {
             Some(database) => database,
-            None => new_identity(&self.candidates)?,
+            None => new_identity()?,
         };
         let mut shared = Shared { next_table: plan.next_table, members: plan.members };
         for &index in &plan.joining {
@@ -285,7 +286,7 @@ impl Opening<'_> {
             let reason = "another littfs made a root of it just now; try again".to_owned();
             return Err(Error::Root { root: path, reason });
         }
-        let id = new_identity(&self.candidates)?;
+        let id = new_identity()?;
         shared.members.push(Member { id, path: shown(&path) });
         let root = open_root(path, id)?;
         write_identity(self.disk, database, &root, shared)?;
@@ -309,7 +310,7 @@ fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
     disk.create_dir_all(path)?;
     if !created.is_empty() {
         fs::set_permissions(path, fs::Permissions::from_mode(ROOT_MODE))
-            .map_err(|source| Error::io("set the mode of", path, source))?;
+            .map_err(|source| Error::io(Operation::SetMode, path, source))?;
     }
     for directory in path.ancestors().filter(|directory| directory.parent().is_some()) {
         match disk.sync_parent(directory) {
@@ -323,7 +324,8 @@ fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
 }
 
 fn open_root(path: PathBuf, id: Identity) -> Result<Root> {
-    let metadata = fs::metadata(&path).map_err(|source| Error::io("stat", &path, source))?;
+    let metadata =
+        fs::metadata(&path).map_err(|source| Error::io(Operation::Stat, &path, source))?;
     if metadata.mode() & OTHERS_WRITE != 0 {
         let shown = path.display();
         log::warn!("anybody on this machine can take files away from {shown}: use chmod o-w on it");
@@ -331,23 +333,15 @@ fn open_root(path: PathBuf, id: Identity) -> Result<Root> {
     Ok(Root { path, id, device: metadata.dev(), failure: OnceLock::new() })
 }
 
-fn new_identity(candidates: &[Candidate]) -> Result<Identity> {
-    let root = candidates.first().map_or(Path::new(""), |candidate| &candidate.path);
-    Ok(Identity(new_identity_bits(root)?))
-}
-
-fn new_identity_bits(root: &Path) -> Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Root {
-        root: root.to_path_buf(),
-        reason: format!("no random bits for its identity: {error}"),
-    })?;
-    Ok(bytes)
+fn new_identity() -> Result<Identity> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|error| Error::NoRandom { source: error.into() })?;
+    Ok(Identity(bits))
 }
 
 fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let absolute = |path: &PathBuf| {
-        std::path::absolute(path).map_err(|source| Error::io("find", path, source))
+        std::path::absolute(path).map_err(|source| Error::io(Operation::Find, path, source))
     };
     paths.iter().map(absolute).collect()
 }

@@ -7,6 +7,7 @@ use nix::sys::statvfs::statvfs;
 use super::{RootIndex, Roots};
 use crate::cast;
 use crate::error::{Error, Result};
+use crate::operation::Operation;
 
 /// Room, in bytes. `available` is what may still be used: free space less the reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,8 @@ impl Roots {
     /// The room on the drive of one root.
     pub(crate) fn space_of(&self, root: RootIndex) -> Result<DriveSpace> {
         let path = self.path(root);
-        let answer = statvfs(path).map_err(|errno| Error::io("stat", path, errno.into()))?;
+        let answer =
+            statvfs(path).map_err(|errno| Error::io(Operation::Stat, path, errno.into()))?;
         let fragment = answer.fragment_size();
         let bytes = |blocks: u64| blocks.saturating_mul(fragment);
         let usable = bytes(answer.blocks_available());

@@ -54,6 +54,14 @@ fn a_new_database_opens_again_in_any_order() {
 }
 
 #[test]
+fn a_database_without_roots_is_refused() {
+    let place = Place::new();
+    for options in [CREATE, PLAIN, READ_ONLY, DEGRADED] {
+        assert!(matches!(place.open(&[], options), Err(Error::NoRoots)), "{options:?}");
+    }
+}
+
+#[test]
 fn table_numbers_rise_and_are_durable_in_every_root() {
     let place = Place::new();
     let roots = place.open(&["a", "b"], CREATE).expect("created");

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::location::{RECORD_ALIGNMENT, SHARD_BYTES_MAX};
+use crate::operation::Operation;
 
 /// A packed shard that takes records.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl PackedShard {
         let offset = self.tail.fetch_add(length, Ordering::Relaxed);
         if offset + length > SHARD_BYTES_MAX {
             let full = io::Error::new(io::ErrorKind::FileTooLarge, "the shard is full");
-            return Err(Error::io("write", file.path(), full));
+            return Err(Error::io(Operation::Write, file.path(), full));
         }
         match parts {
             [whole] => file.write_all_at(whole, offset)?,

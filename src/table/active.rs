@@ -23,6 +23,7 @@ use crate::format::record::RecordHeader;
 use crate::format::segment_metadata::SegmentMetadata;
 use crate::layout::segment_files::{SegmentDirs, keys_name, metadata_name, values_name};
 use crate::names::Memtable;
+use crate::operation::Operation;
 use crate::segment::key_log::KeyLog;
 use crate::segment::packed::PackedShard;
 
@@ -401,7 +402,7 @@ impl ActiveSegment {
     fn sync_files(&self, dirs: &SegmentDirs, failed: &mut Option<PathBuf>) -> Result<()> {
         if let Some(path) = failed {
             let source = std::io::Error::other("an earlier sync of it has failed");
-            return Err(Error::io("sync", path, source));
+            return Err(Error::io(Operation::Sync, path, source));
         }
         let dedicated = std::mem::take(&mut *self.unsynced_dedicated.lock());
         let unsynced = |shard: &PackedShard| shard.take_unsynced();

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::identity::Identity;
 use super::signals::Signals;
 use crate::error::{Error, Result};
+use crate::operation::Operation;
 
 // How a table has ended, in `Health::end`; the later ones stay.
 const OPEN: u8 = 0;
@@ -105,7 +106,7 @@ impl Health {
 
     /// Makes the table read-only if it was a sync that failed, whatever of: it is never tried again.
     pub(super) fn poison_if_sync(&self, error: &Error) {
-        if matches!(error, Error::Io { action: "sync", .. }) {
+        if error.is_sync() {
             self.poison_unless_unopened(error);
         }
     }
@@ -129,14 +130,14 @@ impl Health {
     /// A drive refused a call: what is written from now on goes elsewhere. Other errors, such as those
     /// of permissions, say nothing about the drive, but for a sync: that has no other way to fail.
     pub(super) fn blame_drive(&self, error: &Error) {
-        let Error::Io { action, path, source } = error else { return };
+        let Error::Io { path, source, .. } = error else { return };
         if error.is_no_space() || error.is_out_of_descriptors() {
             return;
         }
         let errno = source.raw_os_error();
         let is_of_drive =
             matches!(errno, Some(libc::EIO | libc::EROFS | libc::ENODEV | libc::ENXIO));
-        if !is_of_drive && *action != "sync" {
+        if !is_of_drive && !error.is_sync() {
             return;
         }
         let roots = &self.context.roots;
@@ -151,11 +152,10 @@ impl Health {
     /// Whether writing failed for a reason that another drive may not have.
     pub(super) fn is_drive_failure(error: &Error) -> bool {
         match error {
-            Error::Io { action, source, .. } => {
-                *action == "write"
-                    && (error.is_no_space()
-                        // ext4 makes itself read-only when its journal cannot be written.
-                        || matches!(source.raw_os_error(), Some(libc::EIO | libc::EROFS)))
+            Error::Io { operation: Operation::Write, source, .. } => {
+                error.is_no_space()
+                    // ext4 makes itself read-only when its journal cannot be written.
+                    || matches!(source.raw_os_error(), Some(libc::EIO | libc::EROFS))
             }
             _ => false,
         }

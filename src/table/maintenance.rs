@@ -3,7 +3,6 @@
 //! They sleep until there is something to do: a first write wakes the flusher, which then waits
 //! one flush interval; a closed segment, a changed TTL or the next expiry wakes upkeep.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,11 +27,11 @@ impl Threads {
             return Ok(Self::default());
         }
         let spawn = |role: &str, run: fn(&Table)| {
-            let table = Arc::clone(table);
+            let shared = Arc::clone(table);
             std::thread::Builder::new()
                 .name(format!("{role}-{}", table.identity.number))
-                .spawn(move || run(&table))
-                .map_err(|source| Error::io("start a thread for", Path::new("littfs"), source))
+                .spawn(move || run(&shared))
+                .map_err(|source| Error::Thread { table: table.identity.name.clone(), source })
         };
         Ok(Self(vec![spawn("flush", Table::run_flusher)?, spawn("upkeep", Table::run_upkeep)?]))
     }

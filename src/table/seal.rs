@@ -78,7 +78,9 @@ impl Table {
     fn wait_for_sealer(&self) -> Result<()> {
         while self.view.load().sealing.len() >= SEALING_MAX {
             self.health.check_writable()?;
-            self.signals.wait_for_seal(|| self.view.load().sealing.len() < SEALING_MAX)?;
+            self.signals.wait_for_seal(&self.identity.name, || {
+                self.view.load().sealing.len() < SEALING_MAX
+            })?;
         }
         Ok(())
     }

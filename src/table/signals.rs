@@ -1,6 +1,5 @@
 //! What the threads of a table, and those who wait for them, tell each other.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -94,9 +93,9 @@ impl Signals {
         is_new
     }
 
-    /// Waits until the sealer tells something, unless `is_done`; an error when sealing fails. Whoever
-    /// waits looks again at what else may be: a poisoned table has no sealer any more.
-    pub(super) fn wait_for_seal(&self, is_done: impl Fn() -> bool) -> Result<()> {
+    /// Waits until the sealer of `table` tells something, unless `is_done`; an error when sealing
+    /// fails. Whoever waits looks again at what else may be: a poisoned table has no sealer any more.
+    pub(super) fn wait_for_seal(&self, table: &str, is_done: impl Fn() -> bool) -> Result<()> {
         let mut state = self.state.lock();
         if is_done() {
             return Ok(());
@@ -105,12 +104,11 @@ impl Signals {
             return Err(Error::Closed);
         }
         if let Some(SealFailure { reason, is_no_space }) = &state.seal_failure {
-            let roots = reason.clone();
+            let reason = reason.clone();
             return Err(if *is_no_space {
-                Error::NoSpace { roots }
+                Error::NoSpace { roots: reason }
             } else {
-                let source = std::io::Error::other(roots);
-                Error::io("seal what was written to", Path::new("a table"), source)
+                Error::SealFailing { table: table.to_owned(), reason }
             });
         }
         self.changed.wait_for(&mut state, LOOK_AGAIN);

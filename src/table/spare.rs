@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use super::Table;
 use super::active::ActiveSegment;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::SegmentMetadata;
 
@@ -61,7 +61,7 @@ impl Table {
         loop {
             let failed_before = self.failed_roots();
             match self.try_make_segment() {
-                Err(error) if !matches!(error, Error::Io { action: "sync", .. }) => {
+                Err(error) if !error.is_sync() => {
                     self.health.blame_drive(&error);
                     if self.failed_roots() == failed_before {
                         return Err(error);
