@@ -13,132 +13,23 @@
 //! the one behind it is known.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use super::handles::Handle;
-use super::open_file::OpenFile;
-use super::positions::{PARENT_OFFSET, Positions, SELF_OFFSET, set_behind};
-use super::{Errno, Folder, Found, Fs, Known, Result, TOP_INO, UNAVAILABLE_INO_MIN, ino_of};
+use super::ino::UNAVAILABLE_INO_MIN;
+use super::listing::{Candidate, FolderHandle, Item, Listing, Named, Source};
+use super::positions::{PARENT_OFFSET, SELF_OFFSET, set_behind};
+use super::{Errno, Folder, Found, Fs, Known, Result, TOP_INO, ino_of};
 use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
 use crate::format::location::ValueId;
-use crate::table::{Direction, FolderIter, Table};
-
-/// One entry of a listing.
-#[derive(Debug)]
-pub(crate) struct Item<'a> {
-    /// The inode number.
-    pub(crate) ino: u64,
-    /// The offset that continues behind this entry.
-    pub(crate) offset: u64,
-    /// The name.
-    pub(crate) name: &'a [u8],
-    /// What it is.
-    pub(crate) kind: Kind,
-    /// What a lookup would have answered; not for `.`, `..` and tables that cannot be opened.
-    pub(crate) found: Option<Found>,
-}
-
-/// An open folder.
-pub(super) struct FolderHandle {
-    ino: u64,
-    listing: Box<Mutex<Listing>>,
-}
-
-impl FolderHandle {
-    pub(super) fn ino(&self) -> u64 {
-        self.ino
-    }
-}
-
-/// A name and what it stands for.
-type Named = (Vec<u8>, Candidate);
-
-/// How far a listing has come.
-struct Listing {
-    positions: Positions,
-    /// The offset of the last entry handed out.
-    at: u64,
-    /// What comes next is at or above this.
-    from: Vec<u8>,
-    /// What is merged next is at or above this: some entries were merged ahead.
-    reached: Vec<u8>,
-    source: Option<Source>,
-    /// The source has no more, and is not asked again: what is stored from now on may belong
-    /// before the names of open files that were handed out since.
-    source_ended: bool,
-    /// The next entry of the source.
-    peeked: Option<Named>,
-    /// Merged entries that come next: one did not fit the last page, one was behind it.
-    ahead: VecDeque<Named>,
-    /// Names of open files that come next.
-    open: BTreeSet<Box<[u8]>>,
-    /// The folder's count of changes when the source was opened.
-    changes: u64,
-}
-
-/// Where stored names come from.
-enum Source {
-    Tables(std::vec::IntoIter<(Vec<u8>, Candidate)>),
-    Stored(FolderIter),
-}
-
-/// What a listed name stands for.
-enum Candidate {
-    Table(Arc<Table>),
-    /// A table that could not be opened: it has a name and nothing else.
-    Unavailable {
-        ino: u64,
-    },
-    Stored(Entry),
-    Open(Arc<OpenFile>),
-}
-
-impl Listing {
-    fn new() -> Self {
-        Self {
-            positions: Positions::new(),
-            at: PARENT_OFFSET,
-            from: Vec::new(),
-            reached: Vec::new(),
-            source: None,
-            source_ended: false,
-            peeked: None,
-            ahead: VecDeque::new(),
-            open: BTreeSet::new(),
-            changes: 0,
-        }
-    }
-
-    /// Reads the next entry of the source, if it was not read yet.
-    fn peek(&mut self) -> Result<()> {
-        if self.peeked.is_none()
-            && !self.source_ended
-            && let Some(source) = &mut self.source
-        {
-            self.peeked = match source {
-                Source::Tables(tables) => tables.next(),
-                Source::Stored(entries) => entries
-                    .next()
-                    .transpose()?
-                    .map(|(name, entry)| (name, Candidate::Stored(entry))),
-            };
-            self.source_ended = self.peeked.is_none();
-        }
-        Ok(())
-    }
-}
+use crate::table::{Direction, Table};
 
 impl Fs {
     /// Opens a folder for listing.
     pub(crate) fn opendir(&self, ino: u64) -> Result<u64> {
         self.folder(ino)?;
-        let handle = FolderHandle { ino, listing: Box::new(Mutex::new(Listing::new())) };
-        Ok(self.handles.insert(Handle::Folder(handle)))
+        Ok(self.handles.insert(Handle::Folder(FolderHandle::new(ino))))
     }
 
     /// Closes a folder.
@@ -149,7 +40,7 @@ impl Fs {
     /// Makes everything durable that was closed in the folder before.
     pub(crate) fn fsyncdir(&self, handle: u64) -> Result<()> {
         match &*self.handles.get(handle)? {
-            Handle::Folder(folder) => self.fsync_folder(folder.ino),
+            Handle::Folder(folder) => self.fsync_folder(folder.ino()),
             _ => Err(Errno::EBADF),
         }
     }
@@ -169,14 +60,14 @@ impl Fs {
     ) -> Result<()> {
         let handle = self.handles.get(handle)?;
         let Handle::Folder(open_folder) = &*handle else { return Err(Errno::EBADF) };
-        let ino = open_folder.ino;
+        let ino = open_folder.ino();
         let folder = match self.folder(ino) {
             Ok(folder) => folder,
             // Removed while it was open: there is nothing in it.
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno),
         };
-        let mut listing = open_folder.listing.lock();
+        let mut listing = open_folder.listing();
         if offset == 0 {
             listing.source = None;
         }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::directories::FolderHandle;
 use super::errno::{Errno, Result};
+use super::listing::FolderHandle;
 use super::open_file::OpenFile;
 use crate::table::ValueReader;
 

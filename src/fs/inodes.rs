@@ -17,37 +17,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::errno::{Errno, Result};
+use super::ino::{ino_of, table_number};
+use super::kernel::KnownName;
+use super::keys::split_key;
 use super::open_file::OpenFile;
 use crate::format::entry::Entry;
 use crate::format::location::ValueId;
 use crate::memory;
 use crate::table::Table;
 
-/// The inode of the mount's top folder.
-pub(crate) const TOP_INO: u64 = 1;
-/// What listings call the tables that cannot be opened, from here on. No lookup ever answers it.
-pub(super) const UNAVAILABLE_INO_MIN: u64 = 2;
-const ID_BITS: u32 = 48;
 const SHARDS: usize = 64;
 /// Tables with room for fewer inodes are not worth shrinking.
 const ROOM_MIN: usize = 256;
 /// When there were as many and most are forgotten, their memory goes back to the system.
 const MANY: usize = SHARDS * ROOM_MIN;
-
-/// The inode number of a value; that of the table's own folder for value id 0.
-pub(super) fn ino_of(table: u16, id: ValueId) -> u64 {
-    (u64::from(table) << ID_BITS) | id.0
-}
-
-/// The table number in an inode number; None for the top folder.
-pub(super) fn table_number(ino: u64) -> Option<u16> {
-    u16::try_from(ino >> ID_BITS).ok().filter(|number| *number != 0)
-}
-
-/// Whether this is the inode of a table's own folder.
-pub(super) fn is_table_folder(ino: u64) -> bool {
-    ino.trailing_zeros() >= ID_BITS && ino != 0
-}
 
 /// What an inode stands for.
 #[derive(Clone)]
@@ -252,17 +235,6 @@ pub(super) enum Known {
     Open(Arc<OpenFile>),
 }
 
-/// A name that the kernel may have cached.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct KnownName {
-    /// The inode of the folder.
-    pub(crate) parent: u64,
-    /// The name in it.
-    pub(crate) name: Vec<u8>,
-    /// The inode the name stands for.
-    pub(crate) ino: u64,
-}
-
 impl Inode {
     fn new(table: &Arc<Table>, node: Node) -> Box<Self> {
         let table = Arc::clone(table);
@@ -280,37 +252,5 @@ impl Inode {
             Node::Stored { key, entry } => Known::Stored(*entry, key.is_some()),
             Node::Open(file) => Known::Open(Arc::clone(file)),
         }
-    }
-}
-
-/// Splits a key into the key of its folder (empty, or with a final `/`) and its name, without the
-/// final `/` that folders have.
-pub(super) fn split_key(key: &[u8]) -> (&[u8], &[u8]) {
-    let bare = key.strip_suffix(b"/").unwrap_or(key);
-    let name_at = bare.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
-    bare.split_at(name_at)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_taken_apart_as_they_were_put_together() {
-        let ino = ino_of(7, ValueId(99));
-        assert_eq!(table_number(ino), Some(7));
-        assert!(!is_table_folder(ino));
-        assert!(is_table_folder(ino_of(7, ValueId(0))));
-        assert_eq!(table_number(ino_of(u16::MAX, ValueId::MAX)), Some(u16::MAX));
-        assert_eq!(table_number(TOP_INO), None);
-        assert!(!is_table_folder(TOP_INO));
-    }
-
-    #[test]
-    fn keys_split_into_folder_and_name() {
-        assert_eq!(split_key(b"a"), (&b""[..], &b"a"[..]));
-        assert_eq!(split_key(b"a/"), (&b""[..], &b"a"[..]));
-        assert_eq!(split_key(b"a/b/c"), (&b"a/b/"[..], &b"c"[..]));
-        assert_eq!(split_key(b"a/b/c/"), (&b"a/b/"[..], &b"c"[..]));
     }
 }

@@ -42,7 +42,11 @@ mod create;
 mod directories;
 mod errno;
 mod handles;
+mod ino;
 mod inodes;
+mod kernel;
+mod keys;
+mod listing;
 mod lookup;
 mod name_locks;
 mod open_file;
@@ -64,28 +68,26 @@ use parking_lot::Mutex;
 
 pub(crate) use self::attributes::{BLOCK_BYTES, Found, Stat};
 pub(crate) use self::create::Opened;
-pub(crate) use self::directories::Item;
 pub(crate) use self::errno::{Errno, Result};
-pub(crate) use self::inodes::{KnownName, TOP_INO};
+pub(crate) use self::ino::TOP_INO;
+pub(crate) use self::kernel::{Kernel, KnownName};
+pub(crate) use self::keys::NAME_BYTES_MAX;
+pub(crate) use self::listing::Item;
 pub(crate) use self::lookup::Lookup;
 pub(crate) use self::setattr::{Changes, SetTime};
 pub(crate) use self::xattrs::SetMode;
 
 use self::handles::Handles;
-use self::inodes::{
-    Inodes, Known, Node, UNAVAILABLE_INO_MIN, ino_of, is_table_folder, split_key, table_number,
-};
+use self::ino::{ino_of, is_table_folder, table_number};
+use self::inodes::{Inodes, Known, Node};
+use self::keys::split_key;
 use self::name_locks::NameLocks;
 use self::open_file::OpenNames;
 use self::watch::TableWatch;
 use crate::db::{Db, Space};
 use crate::format::attributes::{Attributes, Kind};
+use crate::format::record::KEY_BYTES_MAX;
 use crate::table::{Table, TableSettings, Watcher};
-
-/// Longest name of a file or folder, in bytes.
-pub(crate) const NAME_BYTES_MAX: usize = 255;
-/// Longest key, in bytes.
-const KEY_BYTES_MAX: usize = 4095;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -94,20 +96,6 @@ pub(crate) struct Caller {
     pub(crate) uid: u32,
     /// Group.
     pub(crate) gid: u32,
-}
-
-/// How the kernel is told that what it was answered is true no more.
-pub(crate) trait Kernel: Send + Sync {
-    /// The validity of everything in a table has changed. Must not wait for other operations.
-    /// `known` lists what the kernel may have cached, for kernels that must be told one by one.
-    fn forget_all(&self, known: &dyn Fn() -> Vec<KnownName>);
-
-    /// A name vanished without the kernel having asked for it. Must not wait either.
-    fn forget_name(&self, parent: u64, name: &[u8]);
-
-    /// The mode of a file has changed in an operation whose answer does not carry it. The kernel
-    /// knows when this returns.
-    fn forget_stat(&self, ino: u64);
 }
 
 /// How a mount behaves.

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Errno;
 use super::attributes::Stat;
-use super::inodes::{ino_of, split_key};
+use super::errno::Errno;
+use super::ino::{ino_of, table_number};
+use super::keys::split_key;
 use crate::format::attributes::Attributes;
 use crate::format::entry::Entry;
 use crate::sync::Condvar;
@@ -241,9 +242,9 @@ impl OpenNames {
 
     /// Whether any file anywhere in the table is open for writing.
     pub(super) fn any_in_table(&self, number: u16) -> bool {
-        self.shards.iter().any(|shard| {
-            shard.lock().keys().any(|&parent| super::inodes::table_number(parent) == Some(number))
-        })
+        self.shards
+            .iter()
+            .any(|shard| shard.lock().keys().any(|&parent| table_number(parent) == Some(number)))
     }
 
     /// Adds the names in a folder that are at or above `from`.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Kernel;
-use super::inodes::{Inodes, KnownName, TOP_INO, ino_of};
+use super::ino::{TOP_INO, ino_of};
+use super::inodes::Inodes;
+use super::kernel::{Kernel, KnownName};
 use crate::format::location::ValueId;
 use crate::table::Watcher;
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::create::open_value;
 use super::handles::Handle;
-use super::inodes::{Inode, split_key};
+use super::inodes::Inode;
+use super::keys::split_key;
 use super::open_file::{Body, Closed, OpenFile, State};
 use super::{Errno, Fs, Node, Result};
 use crate::cast;
