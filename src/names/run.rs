@@ -23,7 +23,6 @@ use crate::format::run_footer::{RUN_FOOTER_BYTES, RunFooter, RunSummary};
 use crate::format::run_header::{self, RUN_HEADER_BYTES};
 use crate::format::run_index::{self, BlockPlace};
 use crate::names::cache::{BlockCache, CacheOwner, Cached};
-use crate::names::run_scan::RunScan;
 
 /// Where a run gets its file from whenever it reads: a cache of descriptors, or a plain open.
 pub(crate) trait FileSource: Send + Sync {
@@ -185,7 +184,7 @@ impl Run {
         Ok(self.bloom_page(number)?.may_hold(folder))
     }
 
-    fn bloom_page(&self, number: u32) -> Result<Arc<BloomPage>> {
+    pub(super) fn bloom_page(&self, number: u32) -> Result<Arc<BloomPage>> {
         let bloom = self.footer.bloom;
         let position = self.footer.blocks_end + u64::from(number) * u64::from(bloom.page_bytes);
         if let Some(Cached::Bloom(page)) = self.cache.get(self.owner, position) {
@@ -197,18 +196,6 @@ impl Run {
         let page = Arc::new(page);
         self.cache.insert(self.owner, position, Cached::Bloom(Arc::clone(&page)));
         Ok(page)
-    }
-
-    /// Reads all mentions in order, past the cache, in large pieces.
-    pub(crate) fn scan_all(&self) -> Result<RunScan<'_>> {
-        RunScan::new(self)
-    }
-
-    /// Reads and verifies every byte of the run.
-    pub(crate) fn verify(&self) -> Result<()> {
-        let mut scan = self.scan_all()?;
-        while scan.next()?.is_some() {}
-        (0..self.footer.bloom.pages).try_for_each(|number| self.bloom_page(number).map(drop))
     }
 }
 

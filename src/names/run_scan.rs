@@ -19,6 +19,20 @@ use crate::names::run::Run;
 const READ_BYTES: usize = 1 << 20;
 const _: () = assert!(READ_BYTES >= BLOCK_BYTES_MAX);
 
+impl Run {
+    /// Reads all mentions in order, past the cache, in large pieces.
+    pub(crate) fn scan_all(&self) -> Result<RunScan<'_>> {
+        RunScan::new(self)
+    }
+
+    /// Reads and verifies every byte of the run.
+    pub(crate) fn verify(&self) -> Result<()> {
+        let mut scan = self.scan_all()?;
+        while scan.next()?.is_some() {}
+        (0..self.footer().bloom.pages).try_for_each(|number| self.bloom_page(number).map(drop))
+    }
+}
+
 /// A scan under way.
 pub(crate) struct RunScan<'r> {
     run: &'r Run,
@@ -37,7 +51,7 @@ pub(crate) struct RunScan<'r> {
 }
 
 impl<'r> RunScan<'r> {
-    pub(super) fn new(run: &'r Run) -> Result<Self> {
+    fn new(run: &'r Run) -> Result<Self> {
         Ok(Self {
             run,
             file: run.file()?,
