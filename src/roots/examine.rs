@@ -5,11 +5,15 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::membership::Found;
-use super::{LOCK_FILE_NAME, LOG_FILE_NAME};
 use crate::disk::{Disk, DiskFile, temporary_path};
 use crate::error::{Error, Result};
 use crate::format::root_file::{ROOT_FILE_BYTES_MAX, ROOT_FILE_NAME, RootFile};
 use crate::operation::Operation;
+
+/// The file in every root that an open database holds locked with flock(2).
+pub const LOCK_FILE_NAME: &str = "littfs.lock";
+/// The file in the first root that a mount in the background writes its log to.
+pub const LOG_FILE_NAME: &str = "littfs.log";
 
 /// Holds a root for this process until dropped.
 #[derive(Debug)]

@@ -26,6 +26,8 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
+pub use self::examine::{LOCK_FILE_NAME, LOG_FILE_NAME};
+
 use self::examine::Lock;
 use self::membership::{Candidate, Found, Plan, shown};
 use crate::cast;
@@ -35,11 +37,6 @@ use crate::format::root_file::{
     Identity, Member, ROOT_FILE_NAME, ROOT_FORMAT, RootFile, TABLE_NUMBER_END,
 };
 use crate::operation::Operation;
-
-/// The file in every root that an open database holds locked with flock(2).
-pub const LOCK_FILE_NAME: &str = "littfs.lock";
-/// The file in the first root that a mount in the background writes its log to.
-pub const LOG_FILE_NAME: &str = "littfs.log";
 
 /// The mode of a root directory that is made here.
 const ROOT_MODE: u32 = 0o700;
