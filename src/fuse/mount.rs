@@ -10,20 +10,19 @@ use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
-use parking_lot::Mutex;
 
-use super::Translator;
 use super::convert::cannot_serve;
 use super::counts::RequestCounts;
+use super::ended::Ended;
 use super::mountpoint::{abort, check_mountpoint, detach, mount_at, refused, source_name};
 use super::notices::Notices;
+use super::translator::Translator;
 use crate::db::Db;
 use crate::error::Result;
 use crate::fs::{Caller, Fs, FsOptions, Kernel};
-use crate::sync::Condvar;
 use crate::table::TableSettings;
 
 /// How long a detached mount is waited for before its connection is cut, and after.
@@ -75,37 +74,6 @@ struct Shared {
     minor: Option<u32>,
     ended: Arc<Ended>,
     counts: Arc<RequestCounts>,
-}
-
-/// Set when the session has ended and everything acknowledged is with the engine.
-pub(super) struct Ended {
-    flag: Mutex<bool>,
-    rung: Condvar,
-}
-
-impl Ended {
-    fn new() -> Self {
-        Self { flag: Mutex::new(false), rung: Condvar::new() }
-    }
-
-    pub(super) fn set(&self) {
-        *self.flag.lock() = true;
-        self.rung.notify_all();
-    }
-
-    fn wait(&self) {
-        let mut flag = self.flag.lock();
-        while !*flag {
-            self.rung.wait(&mut flag);
-        }
-    }
-
-    fn wait_for(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        let mut flag = self.flag.lock();
-        while !*flag && !self.rung.wait_until(&mut flag, deadline).timed_out() {}
-        *flag
-    }
 }
 
 impl Mount {
@@ -167,7 +135,7 @@ impl Unmounter {
     /// session has ended; if not, it ends with the process.
     pub fn unmount(&self) -> Result<bool> {
         let shared = &self.0;
-        if *shared.ended.flag.lock() {
+        if shared.ended.is_set() {
             return Ok(true);
         }
         if mount_at(&shared.path) == shared.minor {
@@ -243,19 +211,5 @@ fn plug_standard_streams() -> io::Result<Vec<File>> {
             return Ok(plugs);
         }
         plugs.push(plug);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_is_waited_for() {
-        let ended = Ended::new();
-        assert!(!ended.wait_for(Duration::from_millis(1)));
-        ended.set();
-        assert!(ended.wait_for(Duration::ZERO));
-        ended.wait();
     }
 }
