@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::candidates::{Candidates, Lookup};
 use super::pages::{MappedPage, MappedPages};
-use super::{Candidates, Lookup};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::keymap_header::{HEADER_PAGES, KeymapHeader};
@@ -82,6 +82,10 @@ impl MapFile {
 
     pub(super) fn file(&self) -> &DiskFile {
         &self.file
+    }
+
+    pub(super) fn table_id(&self) -> [u8; 16] {
+        self.table_id
     }
 
     pub(super) fn generation(&self) -> u64 {

@@ -10,101 +10,73 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::change::{Halt, InOrder, Insertion, STRETCH_PAGES, gather};
 use super::file::{MapFile, page_offset, write_header};
-use super::insert::{InOrder, Rewrite, STRETCH_PAGES, gather};
+use super::size::{Rewrite, enlarged, home_pages_for};
 use super::window::Window;
-use super::{Keymap, Stop};
-use crate::cast;
 use crate::disk::{Disk, DiskFile, temporary_path};
 use crate::error::{Error, Result};
-use crate::format::keymap_header::{HEADER_PAGES, HOME_PAGES_MAX, KeymapHeader};
-use crate::format::keymap_page::{self as page, PAGE_BYTES, PageBytes, SLOTS, Slot, TAIL_PAGES};
+use crate::format::keymap_header::{HEADER_PAGES, KeymapHeader};
+use crate::format::keymap_page::{self as page, PAGE_BYTES, PageBytes, Slot, TAIL_PAGES};
 use crate::format::location::SegmentNumber;
 
-/// Fill of a map that was just written, in percent of the slots.
-const FILL_PERCENT_NEW: u64 = 68;
-const HOME_PAGES_MIN: u64 = 4;
 /// How often a map that comes out crowded is tried again, larger, before giving up.
 const TRIES_MAX: u32 = 4;
-
-/// Home pages for so many keys.
-pub(super) fn pages_for(keys: u64) -> u64 {
-    keys.saturating_mul(100).div_ceil(FILL_PERCENT_NEW * SLOTS as u64).max(HOME_PAGES_MIN)
-}
-
-fn home_pages_for(keys: u64) -> u32 {
-    cast::saturate_u32(pages_for(keys)).min(HOME_PAGES_MAX)
-}
 
 /// The file of a generation.
 pub(super) fn generation_path(data_dir: &Path, generation: u64) -> PathBuf {
     data_dir.join(format!("{generation}.map"))
 }
 
-impl Keymap {
-    /// Writes the map anew with `changes` and puts it in the place of `old`. Answers `false` when
-    /// there turns out to be no reason for it, and then nothing has happened.
-    pub(super) fn rewrite(
-        &self,
-        old: &MapFile,
-        reason: Rewrite,
-        changes: &InOrder<'_>,
-        lowest_live: SegmentNumber,
-        keys: u64,
-        abort: &AtomicBool,
-    ) -> Result<bool, Stop> {
-        let live = count_live(old, lowest_live, abort)?;
-        let mut home_pages = home_pages_for(keys.max(live.saturating_add(changes.additions())));
-        match reason {
-            Rewrite::Sparse if home_pages > old.home_pages() / 2 => return Ok(false),
-            Rewrite::Crowded => home_pages = home_pages.max(enlarged(old.home_pages())),
-            Rewrite::Sparse | Rewrite::Full => {}
-        }
-        let mut tries = 1;
-        let map = loop {
-            let build = Build {
-                disk: &self.disk,
-                data_dir: &self.data_dir,
-                header: KeymapHeader {
-                    table_id: self.table_id,
-                    generation: old.generation() + 1,
-                    sequence: 0,
-                    home_pages,
-                    complete_up_to: old.complete_up_to(),
-                    used_slots: 0,
-                },
-                lowest_live,
-                abort,
-            };
-            match build.run(Some(old), changes) {
-                Err(Stop::Crowded { .. }) if tries < TRIES_MAX => {
-                    tries += 1;
-                    home_pages = enlarged(home_pages);
-                }
-                other => break other?,
-            }
+/// Writes the map anew, with `changes`, beside `old`, for the caller to use in its place. `None` when
+/// there turns out to be no reason for it, and then nothing has happened.
+pub(super) fn rewrite(
+    disk: &Disk,
+    data_dir: &Path,
+    old: &MapFile,
+    reason: Rewrite,
+    insertion: &Insertion<'_>,
+) -> Result<Option<MapFile>, Halt> {
+    let Insertion { changes, lowest_live, keys, abort } = insertion;
+    let live = count_live(old, *lowest_live, abort)?;
+    let mut home_pages = home_pages_for((*keys).max(live.saturating_add(changes.additions())));
+    match reason {
+        Rewrite::Sparse if home_pages > old.home_pages() / 2 => return Ok(None),
+        Rewrite::Crowded => home_pages = home_pages.max(enlarged(old.home_pages())),
+        Rewrite::Sparse | Rewrite::Full => {}
+    }
+    let mut tries = 1;
+    let map = loop {
+        let build = Build {
+            disk,
+            data_dir,
+            header: KeymapHeader {
+                table_id: old.table_id(),
+                generation: old.generation() + 1,
+                sequence: 0,
+                home_pages,
+                complete_up_to: old.complete_up_to(),
+                used_slots: 0,
+            },
+            lowest_live: *lowest_live,
+            abort,
         };
-        log::debug!(
-            "keymap {}: {} slots in {} pages, {} pages before",
-            map.file().path().display(),
-            map.used_slots(),
-            map.home_pages(),
-            old.home_pages()
-        );
-        self.publish(map);
-        Ok(true)
-    }
-
-    /// Puts an empty map, complete up to nothing, in the place of the current one.
-    pub(super) fn start_empty(&self) -> Result<()> {
-        let generation = self.current.load().generation() + 1;
-        self.publish(build_empty(&self.disk, &self.data_dir, self.table_id, generation)?);
-        Ok(())
-    }
-}
-
-fn enlarged(home_pages: u32) -> u32 {
-    home_pages.saturating_add(home_pages / 4 + 1).min(HOME_PAGES_MAX)
+        match build.run(Some(old), changes) {
+            Err(Halt::Crowded { .. }) if tries < TRIES_MAX => {
+                tries += 1;
+                home_pages = enlarged(home_pages);
+            }
+            other => break other?,
+        }
+    };
+    log::debug!(
+        "keymap {}: {} slots in {} pages, {} pages before",
+        map.file().path().display(),
+        map.used_slots(),
+        map.home_pages(),
+        old.home_pages()
+    );
+    Ok(Some(map))
 }
 
 /// Writes and opens an empty map.
@@ -129,9 +101,9 @@ pub(super) fn build_empty(
         abort: &AtomicBool::new(false),
     };
     build.run(None, &InOrder::new(&[])).map_err(|stop| match stop {
-        Stop::Failed(error) => error,
+        Halt::Failed(error) => error,
         // Neither happens without changes and without anyone to abort.
-        Stop::Aborted | Stop::Crowded { .. } => Error::Closed,
+        Halt::Aborted | Halt::Crowded { .. } => Error::Closed,
     })
 }
 
@@ -140,12 +112,12 @@ pub(super) fn count_live(
     map: &MapFile,
     lowest_live: SegmentNumber,
     abort: &AtomicBool,
-) -> Result<u64, Stop> {
+) -> Result<u64, Halt> {
     let mut live = 0;
     let mut source = OldSlots::new(map, lowest_live);
     while source.read_stretch()? {
         if abort.load(Ordering::Relaxed) {
-            return Err(Stop::Aborted);
+            return Err(Halt::Aborted);
         }
         live += source.ahead.len() as u64;
         source.ahead.clear();
@@ -164,7 +136,7 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn run(mut self, old: Option<&MapFile>, changes: &InOrder<'_>) -> Result<MapFile, Stop> {
+    fn run(mut self, old: Option<&MapFile>, changes: &InOrder<'_>) -> Result<MapFile, Halt> {
         let path = generation_path(self.data_dir, self.header.generation);
         let temporary = temporary_path(&path);
         if self.disk.exists(&temporary)? {
@@ -183,7 +155,7 @@ impl Build<'_> {
             .sync_parent(&path)
             .and_then(|()| MapFile::new(self.disk.open_writable(&path)?, &self.header))
             .inspect_err(|_| discard(self.disk, &path))
-            .map_err(Stop::Failed)
+            .map_err(Halt::Failed)
     }
 
     fn write(
@@ -191,7 +163,7 @@ impl Build<'_> {
         file: &DiskFile,
         old: Option<&MapFile>,
         changes: &InOrder<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Halt> {
         let home_pages = self.header.home_pages;
         file.allocate(self.header.file_bytes())?;
         let mut source = old.map(|map| OldSlots::new(map, self.lowest_live));
@@ -201,7 +173,7 @@ impl Build<'_> {
         let mut window = Window::empty(0, STRETCH_PAGES.min(home_pages), self.lowest_live);
         while first < home_pages {
             if self.abort.load(Ordering::Relaxed) {
-                return Err(Stop::Aborted);
+                return Err(Halt::Aborted);
             }
             let end = first.saturating_add(STRETCH_PAGES).min(home_pages);
             window.advance(first, end);
@@ -302,8 +274,8 @@ impl<'a> OldSlots<'a> {
     fn take_below(
         &mut self,
         limit: u64,
-        mut take: impl FnMut(Slot) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
+        mut take: impl FnMut(Slot) -> Result<(), Halt>,
+    ) -> Result<(), Halt> {
         let mut index = 0;
         while let Some(&slot) = self.ahead.get(index) {
             if slot.fingerprint() < limit {

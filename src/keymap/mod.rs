@@ -17,17 +17,21 @@
 //! verify the key it reads), know tables or segments, or decide when to rebuild.
 //!
 //! Files: `open` (directory and generations), `file` (one generation, its locks), `pages` (the
-//! mapping), `window` (pages in memory that changes are applied to), `insert`, `grow`,
-//! `inspect` (looking without changing).
+//! mapping), `candidates` (what a lookup answers), `change` (what an insertion applies), `window`
+//! (pages in memory that changes are applied to), `size` (how large a map should be), `insert`
+//! (in place), `grow` (writing anew), `inspect` (looking without changing).
 //!
 //! Lock order: the writer lock, then page stripes in rising order. Lookups take page stripes only.
 
+mod candidates;
+mod change;
 mod file;
 mod grow;
 mod insert;
 pub(crate) mod inspect;
 mod open;
 mod pages;
+mod size;
 mod window;
 
 #[cfg(test)]
@@ -44,118 +48,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+pub(crate) use self::candidates::Lookup;
+pub(crate) use self::change::{Change, Inserted};
+
+use self::change::{Halt, InOrder, Insertion};
 use self::file::MapFile;
+use self::insert::insert_in_place;
+use self::size::{Rewrite, reason_to_rewrite};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::key_hash::KeyHash;
-use crate::format::keymap_page::{SLOTS, Slot};
-use crate::format::location::{Location, SegmentNumber};
-
-/// The most slots of one fingerprint. Two keys of ten million hardly ever share one; more slots
-/// come only from a key that was put again without naming what it supersedes.
-pub(crate) const CANDIDATES_MAX: usize = 4;
-
-/// A place where a key may stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    pub(crate) location: Location,
-    /// The record is at most this long, at most an eighth longer than it is. It may reach past the
-    /// end of the shard.
-    pub(crate) record_bytes_max: u32,
-}
-
-/// The places where a key may stand, the newest first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Candidates {
-    slots: [Slot; CANDIDATES_MAX],
-    count: usize,
-}
-
-impl Candidates {
-    /// Takes a slot in; `false` when there is no room or no record has its size.
-    fn add(&mut self, slot: Slot) -> bool {
-        if self.count == CANDIDATES_MAX || slot.size_class().is_none() {
-            return false;
-        }
-        let mut at = self.count;
-        while at > 0 && self.slots[at - 1].age_key() < slot.age_key() {
-            self.slots[at] = self.slots[at - 1];
-            at -= 1;
-        }
-        self.slots[at] = slot;
-        self.count += 1;
-        true
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Candidate> + '_ {
-        self.slots[..self.count].iter().filter_map(|slot| {
-            let record_bytes_max = slot.size_class()?.bytes_max();
-            Some(Candidate { location: slot.location(), record_bytes_max })
-        })
-    }
-}
-
-/// What a lookup answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
-    /// The key stands in one of these places, or in no segment that was inserted.
-    Found(Candidates),
-    /// The page is damaged: search the runs, and rebuild the map ([`Keymap::clear`]).
-    Damaged,
-}
-
-/// What a segment says of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// The key stands at `location`, and no more at `supersedes`.
-    Put {
-        /// [`KeyHash::fingerprint`].
-        fingerprint: u64,
-        location: Location,
-        record_bytes: u32,
-        supersedes: Option<Location>,
-    },
-    /// The key stands no more at `location`.
-    Remove {
-        /// [`KeyHash::fingerprint`].
-        fingerprint: u64,
-        location: Location,
-    },
-}
-
-impl Change {
-    fn fingerprint(&self) -> u64 {
-        match *self {
-            Self::Put { fingerprint, .. } | Self::Remove { fingerprint, .. } => fingerprint,
-        }
-    }
-}
-
-/// How an insertion ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inserted {
-    /// Every change is in the map.
-    All,
-    /// It was told to stop: some changes may be in the map. Insert all of them again later.
-    Aborted,
-}
-
-/// Why an insertion does not go on.
-#[derive(Debug)]
-enum Stop {
-    Aborted,
-    /// Page `page` and all that its chain may reach are full.
-    Crowded {
-        page: u32,
-    },
-    Failed(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
+use crate::format::location::SegmentNumber;
 
 /// Numbers about a keymap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,16 +118,57 @@ impl Keymap {
     ) -> Result<Inserted> {
         let writer = self.writer.lock();
         self.refuse_after_failed_sync(&writer)?;
-        match self.insert_or_grow(changes, lowest_live, live_keys_estimate, abort) {
+        let keys = live_keys_estimate.max(self.reserved_keys.load(Ordering::Relaxed));
+        let changes = InOrder::new(changes);
+        match self.insert_or_grow(&Insertion { changes, lowest_live, keys, abort }) {
             Ok(()) => Ok(Inserted::All),
-            Err(Stop::Aborted) => Ok(Inserted::Aborted),
-            Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::Crowded { page }) => {
+            Err(Halt::Aborted) => Ok(Inserted::Aborted),
+            Err(Halt::Failed(error)) => Err(error),
+            Err(Halt::Crowded { page }) => {
                 let map = self.current.load();
                 let reason = format!("page {page} stays full however large the map is made");
                 Err(Error::corrupt(map.file().path(), file::page_offset(page), reason))
             }
         }
+    }
+
+    fn insert_or_grow(&self, insertion: &Insertion<'_>) -> Result<(), Halt> {
+        let map = self.current.load_full();
+        let additions = insertion.changes.additions();
+        let (pages, used) = (map.home_pages(), map.used_slots());
+        if let Some(reason) = reason_to_rewrite(pages, used, insertion.keys, additions)
+            && self.rewrite(&map, reason, insertion)?
+        {
+            return Ok(());
+        }
+        match insert_in_place(&map, insertion) {
+            Err(Halt::Crowded { .. }) => {
+                self.rewrite(&map, Rewrite::Crowded, insertion).map(|_rewritten| ())
+            }
+            other => other,
+        }
+    }
+
+    /// Writes the map anew and uses that from here on; whether there was a reason to.
+    fn rewrite(
+        &self,
+        old: &MapFile,
+        reason: Rewrite,
+        insertion: &Insertion<'_>,
+    ) -> Result<bool, Halt> {
+        let anew = grow::rewrite(&self.disk, &self.data_dir, old, reason, insertion)?;
+        let is_new = anew.is_some();
+        if let Some(map) = anew {
+            self.publish(map);
+        }
+        Ok(is_new)
+    }
+
+    /// Puts an empty map, complete up to nothing, in the place of the current one.
+    fn start_empty(&self) -> Result<()> {
+        let generation = self.current.load().generation() + 1;
+        self.publish(grow::build_empty(&self.disk, &self.data_dir, self.table_id, generation)?);
+        Ok(())
     }
 
     /// From the next insertion on the map has room for at least this many keys, so that filling
@@ -299,8 +243,8 @@ impl Keymap {
         let _writer = self.writer.lock();
         grow::count_live(&self.current.load(), lowest_live, &AtomicBool::new(false)).map_err(
             |stop| match stop {
-                Stop::Failed(error) => error,
-                Stop::Aborted | Stop::Crowded { .. } => Error::Closed,
+                Halt::Failed(error) => error,
+                Halt::Aborted | Halt::Crowded { .. } => Error::Closed,
             },
         )
     }
@@ -332,9 +276,4 @@ impl Keymap {
         let old = self.current.swap(Arc::new(map));
         grow::discard(&self.disk, old.file().path());
     }
-}
-
-/// Slots in so many pages.
-fn slots_in(pages: u32) -> u64 {
-    u64::from(pages) * SLOTS as u64
 }

@@ -8,8 +8,9 @@
 //! full page that was passed over is marked as overflowing; at most [`CANDIDATES_MAX`] slots have
 //! one fingerprint, because the oldest gives way to one more.
 
+use super::candidates::CANDIDATES_MAX;
+use super::change::{Change, Halt};
 use super::file::{MapFile, page_offset};
-use super::{CANDIDATES_MAX, Change, Stop};
 use crate::cast;
 use crate::error::Result;
 use crate::format::keymap_page::{self as page, CHAIN_PAGES_MAX, PageBytes, Slot, TAIL_PAGES};
@@ -90,7 +91,7 @@ impl<'a> Window<'a> {
     }
 
     /// Applies a change to the chain of `home`.
-    pub(super) fn apply(&mut self, home: u32, change: &Change) -> Result<(), Stop> {
+    pub(super) fn apply(&mut self, home: u32, change: &Change) -> Result<(), Halt> {
         match *change {
             // What it supersedes is older still, so there is nothing to do at all.
             Change::Put { location, .. } if location.segment < self.lowest_live => Ok(()),
@@ -107,7 +108,7 @@ impl<'a> Window<'a> {
         home: u32,
         slot: Slot,
         supersedes: Option<Location>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Halt> {
         let earlier = supersedes.filter(|&location| location != slot.location());
         let walk = self.walk(home, slot.fingerprint(), Some(slot.location()), earlier, true)?;
         if walk.wanted.is_some() {
@@ -128,7 +129,7 @@ impl<'a> Window<'a> {
             return Ok(());
         }
         let Some(room) = walk.room else {
-            return Err(Stop::Crowded { page: home });
+            return Err(Halt::Crowded { page: home });
         };
         let home_index = (home - self.first) as usize;
         for passed in home_index..room.page {
@@ -142,7 +143,7 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    fn remove(&mut self, home: u32, fingerprint: u64, location: Location) -> Result<(), Stop> {
+    fn remove(&mut self, home: u32, fingerprint: u64, location: Location) -> Result<(), Halt> {
         let walk = self.walk(home, fingerprint, Some(location), None, false)?;
         if let Some(spot) = walk.wanted {
             self.take(spot);
@@ -164,7 +165,7 @@ impl<'a> Window<'a> {
         wanted: Option<Location>,
         superseded: Option<Location>,
         needs_room: bool,
-    ) -> Result<Walk, Stop> {
+    ) -> Result<Walk, Halt> {
         let mut walk = Walk::default();
         for number in home..home + CHAIN_PAGES_MAX {
             let index = (number - self.first) as usize;
@@ -198,7 +199,7 @@ impl<'a> Window<'a> {
     }
 
     /// Verifies a page and drops its stale slots, the first time it is touched.
-    fn open_page(&mut self, index: usize) -> Result<(), Stop> {
+    fn open_page(&mut self, index: usize) -> Result<(), Halt> {
         if self.states[index] != State::Raw {
             return Ok(());
         }
@@ -206,7 +207,7 @@ impl<'a> Window<'a> {
         let bytes = &mut self.pages[index];
         if let (Err(malformed), Some(map)) = (page::verify(bytes, number), self.map) {
             map.report_damage(number, "found while changing it");
-            return Err(Stop::Failed(malformed.in_file(map.file().path(), page_offset(number))));
+            return Err(Halt::Failed(malformed.in_file(map.file().path(), page_offset(number))));
         }
         self.used_before += u64::from(page::used(bytes));
         let lowest_live = self.lowest_live;
