@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use super::active::{ActiveSegment, Change};
+use super::draft::Draft;
 use super::folders::{Parents, is_mentioned};
-use super::put::Draft;
 use super::{Table, key};
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
@@ -27,7 +27,7 @@ impl Table {
         let hash = self.identity.hash(key);
         self.with_active(|active| {
             self.mention_parents(active, key, self.context.clock.now_ns(), Parents::Require)?;
-            let _stripe = self.lock_stripe(key);
+            let _stripe = self.locks.lock(key);
             let entry = self.find_settling(key)?;
             active.mention(&Change::remove(hash, key, &entry, active.number))
         })
@@ -38,7 +38,7 @@ impl Table {
         self.health.check_writable()?;
         let hash = self.identity.hash(key);
         self.with_active(|active| {
-            let _stripe = self.lock_stripe(key);
+            let _stripe = self.locks.lock(key);
             match self.find_live_entry(hash, key)? {
                 Some(entry) if entry.id == id => {
                     active.mention(&Change::remove(hash, key, &entry, active.number))?;
@@ -59,7 +59,7 @@ impl Table {
             if key::parent(key).is_some() && !is_mentioned(active, hash, key) {
                 self.mention_parents(active, key, 0, Parents::Require)?;
             }
-            let _stripe = self.lock_stripe(key);
+            let _stripe = self.locks.lock(key);
             let mut entry = self.find_settling(key)?;
             if entry.kind() == Kind::Folder && entry.location.segment != active.number {
                 return self.put_folder(active, key, entry.id, attributes, Some(&entry));
@@ -96,7 +96,7 @@ impl Table {
         self.with_active(|active| {
             let now_ns = self.context.clock.now_ns();
             self.mention_parents(active, to, now_ns, Parents::Require)?;
-            let _stripes = self.lock_stripes(&[from, to]);
+            let _stripes = self.locks.lock_all([from, to]);
             let entry = self.find_settling(from)?;
             let target = self.find_replaceable(to, replace)?;
             self.move_entry(active, from, to, &entry, target.as_ref())
@@ -174,11 +174,11 @@ impl Table {
         key::check_file(from)?;
         key::check_file(to)?;
         let hash = self.identity.hash(to);
-        let id = self.new_value_id()?;
+        let id = self.ids.take()?;
         self.with_active(|active| {
             let now_ns = self.context.clock.now_ns();
             self.mention_parents(active, to, now_ns, Parents::Require)?;
-            let _stripe = self.lock_stripe(to);
+            let _stripe = self.locks.lock(to);
             let Some(source) = self.find_live_entry(self.identity.hash(from), from)? else {
                 return Err(Error::NotFound { key: printable(from) });
             };
@@ -226,16 +226,9 @@ impl Table {
             let reason = "the block checksums fail their own checksum";
             return Err(Error::corrupt(file.path(), checksums_at, reason));
         }
-        let draft = Draft {
-            id,
-            attributes: entry.attributes,
-            written_at_ns,
-            value_bytes: header.value_bytes,
-            value_crc: header.value_crc,
-            inline: &value,
-            checksums: &checksums,
-            dedicated,
-        };
+        let mut draft = Draft::empty(id, entry.attributes, written_at_ns)
+            .with_copy_of(&header, &value, checksums);
+        draft.place(dedicated);
         draft.append(active, self.identity.hash(key), key)
     }
 

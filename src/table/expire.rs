@@ -10,25 +10,18 @@ use std::sync::atomic::Ordering;
 
 use super::Table;
 use super::active::ActiveSegment;
-use super::settings::NEVER_NS;
 use super::view::View;
 use crate::error::Result;
 use crate::format::location::SegmentNumber;
 
 impl Table {
-    /// Whether everything stored up to this instant has expired.
-    pub(super) fn is_past(&self, written_at_ns: u64) -> bool {
-        let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
-        ttl_ns != NEVER_NS && written_at_ns.saturating_add(ttl_ns) <= self.context.clock.now_ns()
-    }
-
     /// Drops every segment at the old end of the table whose values have all expired.
     pub(super) fn expire(&self) -> Result<()> {
         let view = self.view.load_full();
         let last = view
             .sealed
             .values()
-            .take_while(|segment| self.is_past(segment.summary.last_written_at_ns))
+            .take_while(|segment| self.lifetime.is_past(segment.summary.last_written_at_ns))
             .last();
         if let Some(last) = last
             && self.context.hold.left(&self.context.clock).is_none()
@@ -48,7 +41,7 @@ impl Table {
         };
         let now_ns = self.context.clock.now_ns();
         let is_old = self.closes_at_ns(active).is_some_and(|at_ns| at_ns <= now_ns);
-        if is_old || self.is_past(active.last_written_ns()) {
+        if is_old || self.lifetime.is_past(active.last_written_ns()) {
             self.rotate(active);
         }
     }
@@ -68,17 +61,20 @@ impl Table {
     /// then.
     pub(super) fn drop_up_to(&self, last: SegmentNumber) -> Result<()> {
         let lowest = last.0.saturating_add(1);
-        let next_value_id = self.next_value_id.load(Ordering::Acquire);
+        let next_value_id = self.ids.next();
         if self.keymap.as_ref().is_some_and(|keymap| keymap.complete_up_to() < last) {
             // A crash could still tear a page that was written for these segments, and then nothing
             // would be left that has to be inserted again and so meets it.
             self.mark_all_indexed()?;
         }
-        let is_dropped = self.change_settings_then(
+        let is_dropped = self.lifetime.change_then(
             |file| {
                 file.lowest_segment = file.lowest_segment.max(lowest);
                 file.next_value_id = file.next_value_id.max(next_value_id);
-                self.view.load().last_written_up_to_ns(last).is_none_or(|at_ns| self.is_past(at_ns))
+                self.view
+                    .load()
+                    .last_written_up_to_ns(last)
+                    .is_none_or(|at_ns| self.lifetime.is_past(at_ns))
             },
             || {
                 let _change = self.change.lock();
@@ -122,10 +118,7 @@ impl Table {
     /// When upkeep has something to do next, ns since the epoch: the active segment to be closed,
     /// or the oldest segment to be dropped.
     pub(super) fn upkeep_at_ns(&self) -> Option<u64> {
-        let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
-        if ttl_ns == NEVER_NS {
-            return None;
-        }
+        self.lifetime.ttl_ns()?;
         let view = self.view.load();
         let oldest = view.sealed.values().next().map(|sealed| sealed.summary.last_written_at_ns);
         let active = view.active.as_ref();
@@ -139,7 +132,7 @@ impl Table {
             }
         };
         let expires = oldest.or_else(|| active.map(last_written_ns));
-        let expires = expires.map(|written_at_ns| written_at_ns.saturating_add(ttl_ns));
+        let expires = expires.and_then(|written_at_ns| self.lifetime.expires_at_ns(written_at_ns));
         let closes = active.and_then(|active| self.closes_at_ns(active));
         expires.into_iter().chain(closes).min()
     }

@@ -5,15 +5,12 @@
 //! one lookup. The first write below a folder in a segment repeats the folder's entry there; every
 //! further one only finds it and moves its modification time.
 
-use std::sync::atomic::Ordering;
-
 use super::active::{ActiveSegment, Change};
+use super::draft::Draft;
 use super::iter::Direction;
-use super::put::Draft;
 use super::{Table, key};
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
-use crate::format::crc32c;
 use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::KeyHash;
 use crate::format::location::ValueId;
@@ -34,10 +31,10 @@ impl Table {
         key::check_folder(folder)?;
         self.ensure_room()?;
         let now_ns = self.context.clock.now_ns();
-        let id = self.new_value_id()?;
+        let id = self.ids.take()?;
         self.with_active(|active| {
             self.mention_parents(active, folder, now_ns, Parents::Require)?;
-            let _stripe = self.lock_stripe(folder);
+            let _stripe = self.locks.lock(folder);
             self.check_no_file(folder)?;
             if self.find_live(self.identity.hash(folder), folder)?.is_some() {
                 return Err(Error::Exists { key: printable(folder) });
@@ -136,17 +133,17 @@ impl Table {
     ) -> Result<()> {
         let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
         let Some(parent) = key::parent(key) else {
-            self.touch(now);
+            self.lifetime.touch(now);
             return Ok(());
         };
         if active.memtable.touch_folder(self.identity.hash(parent), parent, now) {
             return Ok(());
         }
-        let _one_at_a_time = self.folders.lock();
+        let _one_at_a_time = self.locks.lock_folders();
         for folder in key::ancestors(parent) {
             let is_parent = folder.len() == parent.len();
             let hash = self.identity.hash(folder);
-            let _stripe = self.lock_stripe(folder);
+            let _stripe = self.locks.lock(folder);
             if is_mentioned(active, hash, folder) {
                 continue;
             }
@@ -164,7 +161,7 @@ impl Table {
                 None => {
                     self.check_no_file(folder)?;
                     let attributes = self.default_attributes(Kind::Folder);
-                    self.put_folder(active, folder, self.new_value_id()?, attributes, None)?;
+                    self.put_folder(active, folder, self.ids.take()?, attributes, None)?;
                 }
             }
         }
@@ -189,17 +186,8 @@ impl Table {
         earlier: Option<&Entry>,
     ) -> Result<Entry> {
         let hash = self.identity.hash(folder);
-        let draft = Draft {
-            id,
-            attributes,
-            written_at_ns: self.context.clock.now_ns(),
-            value_bytes: 0,
-            value_crc: crc32c(&[]),
-            inline: &[],
-            checksums: &[],
-            dedicated: 0,
-        };
-        self.has_folders.store(true, Ordering::Release);
+        let draft = Draft::empty(id, attributes, self.context.clock.now_ns());
+        self.locks.note_folder();
         let mut entry = draft.append(active, hash, folder)?;
         entry.supersedes = earlier.and_then(|earlier| earlier.supersedes_in(active.number));
         active.mention(&Change::put(hash, folder, entry))?;
@@ -220,7 +208,7 @@ impl Table {
             Some(parent) => {
                 active.memtable.touch_folder(self.identity.hash(parent), parent, now);
             }
-            None => self.touch(now),
+            None => self.lifetime.touch(now),
         }
     }
 

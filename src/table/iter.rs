@@ -110,7 +110,7 @@ impl Table {
             view.unsealed().map(|segment| Layer::Memtable(Arc::clone(&segment.memtable)));
         let mut layers: Vec<Layer> = memtables.collect();
         for segment in view.sealed.values().rev() {
-            if !self.is_past(segment.summary.last_written_at_ns) {
+            if !self.lifetime.is_past(segment.summary.last_written_at_ns) {
                 layers.extend(self.run_layer(segment)?);
             }
         }

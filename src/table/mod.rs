@@ -9,19 +9,20 @@
 //! In this order, each optional; nothing takes an earlier one while it holds a later one:
 //!
 //! 0. `upkeep_io`: one round of sealing, expiry and mending at a time.
-//! 1. `settings_io`: the table file, held over its replacement.
+//! 1. the table file's, in `lifetime.rs`, held over its replacement.
 //! 2. `change`: one change of the view at a time. Held over opening a segment, never over sealing.
 //! 3. `spare_io`: one segment is made at a time.
 //! 4. the gate of the active segment, for reading over each write, for writing to close it.
-//! 5. `folders`: one refresh of folder mentions at a time.
-//! 6. the stripes of the keys concerned, in the order of their index.
-//! 7. the key log's append lock, the memtable's and `unsettled`: leaves.
+//! 5. those on names, in `locks.rs`: one refresh of folder mentions at a time, then the stripes of the
+//!    keys concerned, in the order of their index.
+//! 6. the key log's append lock, the memtable's and `unsettled`: leaves.
 //!
 //! Readers take none but the leaves.
 
 mod active;
 mod change;
 mod context;
+mod draft;
 mod expire;
 mod find;
 mod flush;
@@ -29,9 +30,12 @@ mod folders;
 mod health;
 mod hold;
 mod identity;
+mod ids;
 mod iter;
 mod key;
 mod keymap_upkeep;
+mod lifetime;
+mod locks;
 mod maintenance;
 mod open;
 mod put;
@@ -51,21 +55,22 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::error::{Error, Result};
-use crate::format::location::{SegmentNumber, ValueId};
-use crate::format::table_file::TableFile;
+use crate::format::location::SegmentNumber;
 use crate::keymap::Keymap;
 use crate::layout::segment_files::SegmentDirs;
 use crate::roots::RootIndex;
 
 use self::health::Health;
 use self::identity::Identity;
+use self::ids::ValueIds;
+use self::lifetime::Lifetime;
+use self::locks::Locks;
 use self::signals::Signals;
 
 pub use self::iter::{Direction, FolderIter, KeyIter};
@@ -82,9 +87,6 @@ pub(crate) use self::maintenance::Threads;
 pub(crate) use self::open::NewTable;
 pub(crate) use self::watch::{Watcher, Watchers};
 
-/// Keys are locked in this many stripes.
-const STRIPES: usize = 64;
-
 /// A table of an open database. All methods may be called from any number of threads.
 #[derive(Debug)]
 pub struct Table {
@@ -93,20 +95,12 @@ pub struct Table {
     identity: Arc<Identity>,
     context: Arc<Context>,
     health: Arc<Health>,
-    /// The table's folder in each root.
-    folders_on_disk: Vec<std::path::PathBuf>,
     dirs: SegmentDirs,
     run_files: sealed::RunFiles,
 
-    /// The table file as it is on disk; locked over its replacement.
-    settings_io: Mutex<TableFile>,
-    /// `u64::MAX`: never.
-    ttl_ns: AtomicU64,
-    grace_ns: AtomicU64,
-    shards: AtomicU8,
-    /// When an entry last came to or went from the table's own folder.
-    mtime_ns: AtomicI64,
-    ctime_ns: AtomicI64,
+    lifetime: Lifetime,
+    ids: ValueIds,
+    locks: Locks,
 
     view: ArcSwap<view::View>,
     /// Locked over a round of upkeep.
@@ -114,19 +108,14 @@ pub struct Table {
     change: Mutex<()>,
     /// The segment after the active one, when it was made already; locked over the making.
     spare_io: Mutex<Option<Arc<active::ActiveSegment>>>,
-    folders: Mutex<()>,
-    stripes: [Mutex<()>; STRIPES],
     /// The first sealed segment whose run could not be read; `u32::MAX` for none.
     unreadable_from: AtomicU32,
     /// `None` when the database is open read-only and there is none that can be used.
     keymap: Option<Keymap>,
 
-    next_value_id: AtomicU64,
     next_segment: AtomicU32,
     /// Segments below it are gone for good.
     lowest_live: AtomicU32,
-    /// Whether any folder was ever seen: without folders, lookups can leave them out.
-    has_folders: AtomicBool,
 
     flushing: flush::GroupFlush,
     signals: Arc<Signals>,
@@ -158,15 +147,6 @@ impl Table {
 
     fn lowest_live(&self) -> SegmentNumber {
         SegmentNumber(self.lowest_live.load(Ordering::Acquire))
-    }
-
-    fn new_value_id(&self) -> Result<ValueId> {
-        let id = ValueId(self.next_value_id.fetch_add(1, Ordering::Relaxed));
-        if id > ValueId::MAX {
-            let reason = "its 2^48 value ids are used up; make a new table".to_owned();
-            return Err(Error::Poisoned { table: self.identity.name.clone(), reason });
-        }
-        Ok(id)
     }
 }
 

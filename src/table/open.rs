@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU32;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -10,10 +10,12 @@ use parking_lot::Mutex;
 use super::context::Context;
 use super::health::Health;
 use super::identity::Identity;
+use super::ids::ValueIds;
+use super::lifetime::{Lifetime, duration_ns};
+use super::locks::Locks;
 use super::sealed::RunFiles;
-use super::settings::{NEVER_NS, duration_ns};
 use super::signals::Signals;
-use super::{STRIPES, Table, flush};
+use super::{Table, flush};
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
@@ -111,34 +113,30 @@ impl Table {
         });
         let signals = Arc::new(Signals::default());
         let health = Arc::new(Health::new(&identity, context, &signals));
+        let ids = ValueIds::new(&identity, file.next_value_id);
+        let locks = Locks::new(&identity);
+        let lowest_segment = file.lowest_segment;
+        let lifetime = Lifetime::new(context, &health, table_dirs, file);
         let table = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             identity,
             context: Arc::clone(context),
+            ids,
+            locks,
+            lifetime,
             health,
-            folders_on_disk: table_dirs,
             dirs,
             run_files,
-            ttl_ns: AtomicU64::new(file.ttl_ns.unwrap_or(NEVER_NS)),
-            grace_ns: AtomicU64::new(file.grace_ns),
-            shards: AtomicU8::new(file.shards),
-            mtime_ns: AtomicI64::new(file.mtime_ns),
-            ctime_ns: AtomicI64::new(file.ctime_ns),
             view: ArcSwap::default(),
             upkeep_io: Mutex::default(),
             change: Mutex::default(),
             spare_io: Mutex::default(),
-            folders: Mutex::default(),
-            stripes: [const { Mutex::new(()) }; STRIPES],
             unreadable_from: AtomicU32::new(u32::MAX),
             keymap,
-            next_value_id: AtomicU64::new(file.next_value_id),
-            next_segment: AtomicU32::new(file.lowest_segment),
-            lowest_live: AtomicU32::new(file.lowest_segment),
-            has_folders: AtomicBool::new(false),
+            next_segment: AtomicU32::new(lowest_segment),
+            lowest_live: AtomicU32::new(lowest_segment),
             flushing: flush::GroupFlush::default(),
             signals,
-            settings_io: Mutex::new(file),
         });
         table.recover().inspect_err(|_| table.abandon())?;
         Ok(table)
@@ -146,7 +144,7 @@ impl Table {
 
     /// Ends all use of the table: what was stored is durable, the keymap is marked complete.
     pub(crate) fn close(&self) -> Result<()> {
-        if let Err(error) = self.keep_marks() {
+        if let Err(error) = self.lifetime.keep_marks(self.ids.next()) {
             log::debug!(
                 "table {}: what moved with use is not written down: {error}",
                 self.identity.name

@@ -8,72 +8,20 @@
 //! A drive that has no room, or fails to write, closes the segment; the next one is placed on other
 //! drives and the write is made again there, once.
 
-use std::sync::atomic::Ordering;
-
-use parking_lot::MutexGuard;
-
-use super::active::{ActiveSegment, Change, NewRecord};
+use super::active::{ActiveSegment, Change};
+use super::draft::Draft;
 use super::folders::Parents;
 use super::health::Health;
-use super::{STRIPES, Table, key};
+use super::{Table, key};
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::format::key_hash::KeyHash;
-use crate::format::location::ValueId;
 use crate::format::log_record::{BODY_BYTES_MAX, mention_bytes_max};
-use crate::format::record::{RecordHeader, checksum_value, key_capacity};
 
 /// After so many bytes of records a flush begins at once, whatever the interval: drives write while
 /// more comes, and whoever waits for a flush never waits for much.
 const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
-
-/// A value about to be stored.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Draft<'a> {
-    pub(super) id: ValueId,
-    pub(super) attributes: Attributes,
-    pub(super) written_at_ns: u64,
-    pub(super) value_bytes: u64,
-    pub(super) value_crc: u32,
-    /// The bytes, unless they are in a dedicated shard.
-    pub(super) inline: &'a [u8],
-    /// The encoded block checksums, if the value has them.
-    pub(super) checksums: &'a [u8],
-    /// The dedicated shard of the active segment with the bytes, or 0.
-    pub(super) dedicated: u32,
-}
-
-impl Draft<'_> {
-    /// The header of the record under this key.
-    pub(super) fn header(&self, key: &[u8]) -> RecordHeader {
-        // Keys are checked to have at most 4095 bytes before they get here.
-        let key_bytes = u16::try_from(key.len()).unwrap_or(u16::MAX);
-        RecordHeader {
-            key_bytes,
-            key_capacity: u16::try_from(key_capacity(key.len())).unwrap_or(u16::MAX),
-            value_bytes: self.value_bytes,
-            written_at_ns: self.written_at_ns,
-            id: self.id,
-            attributes: self.attributes,
-            value_crc: self.value_crc,
-            dedicated: self.dedicated,
-            dead: false,
-        }
-    }
-
-    /// Writes the record under this key into the segment.
-    pub(super) fn append(
-        &self,
-        active: &ActiveSegment,
-        hash: KeyHash,
-        key: &[u8],
-    ) -> Result<Entry> {
-        let header = self.header(key);
-        let record = NewRecord { header, key, value: self.inline, checksums: self.checksums };
-        active.append(hash, &record)
-    }
-}
 
 impl Table {
     /// Stores a value under a key that is free. Folders above it that are missing are made.
@@ -92,21 +40,11 @@ impl Table {
         }
         self.ensure_room()?;
         let hash = self.identity.hash(key);
-        let mut checksums = Vec::new();
-        let value_crc = checksum_value(value, &mut checksums);
-        let draft = Draft {
-            id: self.new_value_id()?,
-            attributes,
-            written_at_ns: self.context.clock.now_ns(),
-            value_bytes: value.len() as u64,
-            value_crc,
-            inline: value,
-            checksums: &checksums,
-            dedicated: 0,
-        };
+        let now_ns = self.context.clock.now_ns();
+        let draft = Draft::empty(self.ids.take()?, attributes, now_ns).with_value(value);
         self.with_active(|active| {
-            self.mention_parents(active, key, draft.written_at_ns, Parents::Make)?;
-            let _stripe = self.lock_file_stripe(hash);
+            self.mention_parents(active, key, now_ns, Parents::Make)?;
+            let _stripe = self.locks.lock_file(hash);
             self.check_free(hash, key)?;
             let entry = draft.append(active, hash, key)?;
             active.mention(&Change::put(hash, key, entry))?;
@@ -127,25 +65,13 @@ impl Table {
             for (key, _) in pairs {
                 self.mention_parents(active, key, now_ns, Parents::Make)?;
             }
-            let keys: Vec<&[u8]> = pairs.iter().map(|(key, _)| *key).collect();
-            let _stripes = self.lock_stripes(&keys);
+            let _stripes = self.locks.lock_all(pairs.iter().map(|(key, _)| *key));
             for (hash, (key, _)) in hashes.iter().zip(pairs) {
                 self.check_free(*hash, key)?;
             }
             let mut changes = Vec::with_capacity(pairs.len());
-            let mut checksums = Vec::new();
             for (&hash, &(key, value)) in hashes.iter().zip(pairs) {
-                let value_crc = checksum_value(value, &mut checksums);
-                let draft = Draft {
-                    id: self.new_value_id()?,
-                    attributes,
-                    written_at_ns: now_ns,
-                    value_bytes: value.len() as u64,
-                    value_crc,
-                    inline: value,
-                    checksums: &checksums,
-                    dedicated: 0,
-                };
+                let draft = Draft::empty(self.ids.take()?, attributes, now_ns).with_value(value);
                 changes.push(Change::put(hash, key, draft.append(active, hash, key)?));
             }
             active.mention_all(&changes)
@@ -228,7 +154,7 @@ impl Table {
 
     /// Refuses a key whose name is that of a folder.
     pub(super) fn check_no_folder(&self, key: &[u8]) -> Result<()> {
-        if self.has_folders.load(Ordering::Acquire) {
+        if self.locks.may_have_folders() {
             let folder = key::folder_key(key);
             if self.find_live(self.identity.hash(&folder), &folder)?.is_some() {
                 return Err(Error::IsFolder { key: printable(key) });
@@ -242,27 +168,5 @@ impl Table {
         let permissions = if kind == Kind::Folder { 0o755 } else { 0o644 };
         let (uid, gid) = self.context.owner;
         Attributes::new(kind, permissions, uid, gid, self.context.clock.now_ns())
-    }
-
-    /// Locks the name of a key, as a file and as a folder.
-    pub(super) fn lock_stripe(&self, key: &[u8]) -> MutexGuard<'_, ()> {
-        self.stripes[self.stripe(key)].lock()
-    }
-
-    /// The same for the key of a file, whose hash is that of its name.
-    pub(super) fn lock_file_stripe(&self, hash: KeyHash) -> MutexGuard<'_, ()> {
-        self.stripes[hash.part_of(STRIPES)].lock()
-    }
-
-    /// Locks the names of several keys.
-    pub(super) fn lock_stripes(&self, keys: &[&[u8]]) -> Vec<MutexGuard<'_, ()>> {
-        let mut indices: Vec<usize> = keys.iter().map(|key| self.stripe(key)).collect();
-        indices.sort_unstable();
-        indices.dedup();
-        indices.into_iter().map(|index| self.stripes[index].lock()).collect()
-    }
-
-    fn stripe(&self, key: &[u8]) -> usize {
-        self.identity.hash(key::name_key(key)).part_of(STRIPES)
     }
 }

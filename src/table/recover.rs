@@ -53,8 +53,10 @@ impl Table {
         for (number, segment) in found {
             match self.sealed_summary(number, &segment)? {
                 Some(summary) => {
-                    self.next_value_id.fetch_max(summary.value_id_max + 1, Ordering::AcqRel);
-                    self.has_folders.fetch_or(summary.folders > 0, Ordering::AcqRel);
+                    self.ids.note_given_out(summary.value_id_max);
+                    if summary.folders > 0 {
+                        self.locks.note_folder();
+                    }
                     sealed.insert(number, Arc::new(SealedSegment::new(number, summary)));
                 }
                 None => unsealed.push(self.take_up(segment, &listing, &mut trust)?),
@@ -282,7 +284,7 @@ impl Table {
         if plan.replayed.cut_bytes > 0 {
             *trust = Trust::Synced;
         }
-        self.next_value_id.fetch_max(plan.id_max + 1, Ordering::AcqRel);
+        self.ids.note_given_out(plan.id_max);
         if !self.context.read_only {
             key_log::cut(&keys, plan.replayed)?;
             let leftover = temporary_path(keys.path());
@@ -353,10 +355,10 @@ impl Table {
                 {
                     shard.keep_clear_of(entry.location.offset, u64::from(entry.record_bytes));
                 }
-                self.next_value_id.fetch_max(entry.id.0 + 1, Ordering::AcqRel);
+                self.ids.note_given_out(entry.id.0);
                 let written = i64::try_from(entry.written_at_ns).unwrap_or(i64::MAX);
                 if key.ends_with(b"/") {
-                    self.has_folders.store(true, Ordering::Release);
+                    self.locks.note_folder();
                 }
                 if is_new_name(entry, segment.memtable.get(hash, key)) {
                     match super::key::parent(key) {
@@ -364,10 +366,7 @@ impl Table {
                             let parent_hash = self.identity.hash(parent);
                             segment.memtable.touch_folder(parent_hash, parent, written);
                         }
-                        None if written > self.ctime_ns.load(Ordering::Acquire) => {
-                            self.touch(written);
-                        }
-                        None => {}
+                        None => self.lifetime.touch_again(written),
                     }
                 }
                 segment.show(&Change::put(hash, key, *entry), in_batch);

@@ -11,12 +11,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::Table;
 use super::active::{ActiveSegment, Settlement};
 use super::sealed::SealedSegment;
-use super::settings::NEVER_NS;
 use super::view::View;
 use crate::disk::temporary_path;
 use crate::error::{Error, Result};
@@ -35,10 +33,6 @@ const SEALING_MAX: usize = 2;
 /// A segment is closed when its memtable takes this much memory: with the longest keys that comes
 /// before it has many.
 const MEMTABLE_BYTES_MAX: usize = 128 << 20;
-/// A segment is closed when it is older than this part of the TTL.
-const TTL_PARTS: u64 = 64;
-/// But not before it has this age, however short the TTL.
-const AGE_MIN: Duration = Duration::from_secs(30);
 
 impl Table {
     /// Opens the segment that takes writes from now on, unless somebody else just did.
@@ -67,7 +61,7 @@ impl Table {
 
     /// The root for a value that gets a file of its own.
     pub(super) fn choose_root(&self, bytes: u64) -> Result<usize> {
-        let number = self.next_value_id.load(Ordering::Relaxed);
+        let number = self.ids.next();
         // Only the rotation depends on the number.
         let turn = u32::try_from(number % u64::from(u32::MAX)).unwrap_or(0);
         let roots = self.context.roots.place(1, turn, bytes)?;
@@ -95,13 +89,8 @@ impl Table {
 
     /// When the active segment is to be closed for its age, ns since the epoch.
     pub(super) fn closes_at_ns(&self, active: &ActiveSegment) -> Option<u64> {
-        let ttl_ns = self.ttl_ns.load(Ordering::Acquire);
-        let age_min_ns = u64::try_from(AGE_MIN.as_nanos()).unwrap_or(NEVER_NS);
-        let is_used = active.key_count() > 0;
-        (ttl_ns != NEVER_NS && is_used).then(|| {
-            let since_ns = active.in_use_since_ns.load(Ordering::Acquire);
-            since_ns.saturating_add((ttl_ns / TTL_PARTS).max(age_min_ns))
-        })
+        let since_ns = active.in_use_since_ns.load(Ordering::Acquire);
+        self.lifetime.closes_at_ns(since_ns).filter(|_| active.key_count() > 0)
     }
 
     /// Closes a segment for writes and hands it to the sealer, unless somebody else just did.
@@ -125,7 +114,7 @@ impl Table {
         let Some(segment) = self.view.load().sealing.last().map(Arc::clone) else {
             return Ok(false);
         };
-        if self.is_past(segment.last_written_ns()) && self.drop_unsealed(&segment)? {
+        if self.lifetime.is_past(segment.last_written_ns()) && self.drop_unsealed(&segment)? {
             return Ok(true);
         }
         if segment.key_count() == 0 && self.is_on_failed_root(&segment) {
@@ -245,7 +234,7 @@ impl Table {
         for (sort_key, mention) in cursor {
             writer.push(&sort_key, &mention)?;
         }
-        let next_id = self.next_value_id.load(Ordering::Acquire);
+        let next_id = self.ids.next();
         writer.note_given_out(ValueId(next_id.saturating_sub(1)));
         let counted = writer.finish()?;
         disk.rename(&path, &segment.keys_path)?;

@@ -80,7 +80,7 @@ impl Table {
     fn try_make_segment(&self) -> Result<Arc<ActiveSegment>> {
         // The number is used up even if this fails half-way: files of it may be there.
         let number = SegmentNumber(self.next_segment.fetch_add(1, Ordering::AcqRel));
-        let shards = self.shards.load(Ordering::Acquire);
+        let shards = self.lifetime.shards();
         let roots = self.place(usize::from(shards), number)?;
         // Keys and metadata stay in the first root while it takes files.
         let keys_root = roots.iter().copied().min().unwrap_or(0);

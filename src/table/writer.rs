@@ -12,16 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::active::{ActiveSegment, Change};
+use super::draft::Draft;
 use super::folders::Parents;
-use super::put::Draft;
 use super::{Table, key};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::Attributes;
-use crate::format::crc32c;
 use crate::format::entry::Entry;
 use crate::format::location::{SegmentNumber, ValueId};
-use crate::format::record::{BLOCK_BYTES, VALUE_BYTES_MAX, checksum_value};
+use crate::format::record::{BLOCK_BYTES, VALUE_BYTES_MAX};
 use crate::layout::segment_files::{spill_name, values_name};
 use crate::segment::checksums::BlockChecksums;
 
@@ -97,7 +96,7 @@ impl Table {
         self.health.check_writable()?;
         Ok(Writer {
             table: self.shared()?,
-            id: self.new_value_id()?,
+            id: self.ids.take()?,
             content: Content::Memory(Vec::new()),
             parents,
             is_dirty: true,
@@ -314,43 +313,17 @@ impl Writer {
         }
         let table = Arc::clone(&self.table);
         let id = self.id;
+        // It gets its time when it is stored.
+        let draft = Draft::empty(id, attributes, 0);
         let entry = match &mut self.content {
             Content::Memory(content) => {
                 table.ensure_room()?;
-                let mut checksums = Vec::new();
-                let value_crc = checksum_value(content, &mut checksums);
-                let mut draft = Draft {
-                    id: self.id,
-                    attributes,
-                    written_at_ns: 0,
-                    value_bytes: content.len() as u64,
-                    value_crc,
-                    inline: content,
-                    checksums: &checksums,
-                    dedicated: 0,
-                };
+                let mut draft = draft.with_value(content);
                 table.store_draft(key, &mut draft, self.parents, |_| Ok(0))?
             }
             Content::File(spill) => {
-                let mut checksums = spill.checksums.finish(&spill.file, spill.bytes)?;
-                let value_crc = match checksums.as_slice() {
-                    [] => crc32c(&[]),
-                    [a, b, c, d] => u32::from_le_bytes([*a, *b, *c, *d]),
-                    many => crc32c(many),
-                };
-                if spill.bytes <= BLOCK_BYTES {
-                    checksums.clear();
-                }
-                let mut draft = Draft {
-                    id: self.id,
-                    attributes,
-                    written_at_ns: 0,
-                    value_bytes: spill.bytes,
-                    value_crc,
-                    inline: &[],
-                    checksums: &checksums,
-                    dedicated: 0,
-                };
+                let checksums = spill.checksums.finish(&spill.file, spill.bytes)?;
+                let mut draft = draft.with_file(spill.bytes, checksums);
                 let entry = table.store_draft(key, &mut draft, self.parents, |active| {
                     spill.move_into(&table, active, id)
                 })?;
@@ -445,20 +418,21 @@ impl Table {
     ) -> Result<Entry> {
         let hash = self.identity.hash(key);
         self.with_active(|active| {
-            draft.written_at_ns = self.context.clock.now_ns();
+            let now_ns = self.context.clock.now_ns();
+            draft.stamp(now_ns);
             // Storing again is no change of the folder, so its time is moved only below.
             self.mention_parents(active, key, 0, parents)?;
-            let _stripe = self.lock_file_stripe(hash);
+            let _stripe = self.locks.lock_file(hash);
             let own = match self.find_live_entry(hash, key)? {
-                Some(entry) if entry.id == draft.id => Some(entry),
+                Some(entry) if entry.id == draft.id() => Some(entry),
                 Some(_) => return Err(Error::Exists { key: printable(key) }),
                 None => {
                     self.check_no_folder(key)?;
-                    self.touch_parent_in(active, key, draft.written_at_ns);
+                    self.touch_parent_in(active, key, now_ns);
                     None
                 }
             };
-            draft.dedicated = place(active)?;
+            draft.place(place(active)?);
             let mut entry = draft.append(active, hash, key)?;
             entry.supersedes = own.and_then(|own| own.supersedes_in(active.number));
             active.mention(&Change::put(hash, key, entry))?;

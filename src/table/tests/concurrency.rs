@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Barrier;
+use std::sync::atomic::AtomicBool;
 
 use super::*;
 

@@ -12,12 +12,16 @@ mod schedules;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::*;
+use super::{Direction, Table, TableSettings};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::format::attributes::{Attributes, Kind};
+use crate::format::location::SegmentNumber;
 use crate::{Db, OpenOptions};
 
 const HOUR_NS: u64 = 3_600_000_000_000;
