@@ -22,6 +22,8 @@ mod format;
 mod keymap;
 #[path = "../src/operation.rs"]
 mod operation;
+#[path = "../src/text.rs"]
+mod text;
 
 use std::error::Error;
 use std::hint::black_box;

@@ -28,6 +28,8 @@ mod format;
 mod names;
 #[path = "../src/operation.rs"]
 mod operation;
+#[path = "../src/text.rs"]
+mod text;
 
 use std::hint::black_box;
 use std::ops::Bound;

@@ -86,6 +86,7 @@ mod segment;
 pub mod settings;
 mod sync;
 pub mod table;
+mod text;
 
 pub use crate::db::{Db, OpenOptions, Space};
 pub use crate::error::{Error, Result};

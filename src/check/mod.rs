@@ -33,8 +33,8 @@ use std::sync::Arc;
 pub use self::report::{
     AffectedKeys, Counts, FINDINGS_MAX, Finding, Report, SAMPLE_KEYS, Severity,
 };
-use crate::OpenOptions;
 use crate::clock::Clock;
+use crate::db::OpenOptions;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;

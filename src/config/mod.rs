@@ -14,9 +14,9 @@ use toml::de::{DeTable, DeValue};
 
 pub use self::units::{parse_bytes, parse_duration};
 use crate::error::{Error, Result};
-use crate::format::text::{explain, line_at};
 use crate::settings::TableSettings;
 use crate::settings::parse_ttl;
+use crate::text::{explain, line_at};
 
 /// Longer files are refused unread.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -28,7 +28,6 @@ pub(crate) mod segment_metadata;
 pub(crate) mod size_class;
 pub(crate) mod sort_key;
 pub(crate) mod table_file;
-pub(crate) mod text;
 
 use std::path::Path;
 

@@ -18,9 +18,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::explain;
 use super::{Malformed, crc32c};
 use crate::error::{Error, Result};
+use crate::text::explain;
 
 /// The name of the file in every root.
 pub(crate) const ROOT_FILE_NAME: &str = "littfs.root";

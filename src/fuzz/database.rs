@@ -9,10 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::check;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::{Db, OpenOptions};
 use crate::format::fuzz::mend_file;
-use crate::{Db, Direction, OpenOptions, Table, check};
+use crate::table::{Direction, Table};
 
 /// When the database was made, ns since the epoch.
 pub(super) const MADE_AT_NS: u64 = 3_600_000_000_000_000;

@@ -32,8 +32,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::aside::Aside;
-use crate::OpenOptions;
 use crate::db::Db;
+use crate::db::OpenOptions;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::table_file::TableFile;

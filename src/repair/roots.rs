@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::aside::Aside;
 use super::{Repair, Step};
-use crate::OpenOptions;
+use crate::db::OpenOptions;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::layout::table_file::TableFileCopy;

@@ -1,4 +1,4 @@
-//! What the text formats (TOML) share: from a byte offset to a line a person can go to.
+//! What the files in TOML share: from a byte offset to a line a person can go to.
 
 /// The 1-based line of the byte at `offset`.
 pub(crate) fn line_at(text: &str, offset: usize) -> usize {
