@@ -26,7 +26,7 @@ mod table_file;
 mod tests;
 mod value;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
+use crate::layout::scan::RootsScan;
 use crate::layout::segment_files::SegmentDirs;
-use crate::layout::{DROPPED_PREFIX, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, check_table_name};
 use crate::names::BlockCache;
 use crate::roots::{Roots, RootsOptions};
 use crate::segment::descriptors::Descriptors;
@@ -89,14 +89,16 @@ pub fn check(
         let what = format!("this root (identity {}) is missing, and all files in it", missing.id);
         session.add(Finding::damage(&missing.path, what));
     }
-    let names = session.table_names()?;
+    let scan = RootsScan::new(&options.disk, &session.roots).complete()?;
+    session.report_leftovers(&scan);
+    let tables = scan.tables();
     if let Some(wanted) = table
-        && !names.contains(wanted)
+        && !tables.contains_key(wanted)
     {
         return Err(Error::NoSuchTable { name: wanted.to_owned() });
     }
-    for name in names.iter().filter(|name| table.is_none_or(|wanted| wanted == *name)) {
-        session.table = Some(name.clone());
+    for name in tables.into_keys().filter(|name| table.is_none_or(|wanted| wanted == *name)) {
+        session.table = Some(name.to_owned());
         session.check_table(name);
     }
     Ok(session.report)
@@ -159,29 +161,19 @@ impl Session<'_> {
         }
     }
 
-    /// The names of all folders in the roots that are tables, or are what is left of one.
-    fn table_names(&mut self) -> Result<BTreeSet<String>> {
-        let mut tables = BTreeSet::new();
-        for root in self.roots.clone() {
-            for name in self.disk.list(&root)? {
-                let path = root.join(&name);
-                let Some(name) = name.to_str() else { continue };
-                if let Some(id) = name.strip_prefix(DROPPED_PREFIX) {
-                    self.dropped.insert(id.to_owned());
-                    let what = "a dropped table that the next open removes";
-                    self.add(Finding::note(&path, what));
-                } else if name.starts_with(REPLACED_PREFIX) {
-                    let what = "what a repair replaced; it may be deleted";
-                    self.add(Finding::note(&path, what));
-                } else if check_table_name(name).is_ok()
-                    && (self.disk.exists(&path.join(TABLE_FILE))?
-                        || self.disk.exists(&path.join(SEGMENTS_DIR))?)
-                {
-                    tables.insert(name.to_owned());
-                }
+    /// Tells what is in the roots beside tables.
+    fn report_leftovers(&mut self, scan: &RootsScan) {
+        for root in &scan.roots {
+            for folder in &root.dropped {
+                let what = "a dropped table that the next open removes";
+                self.add(Finding::note(&folder.path, what));
+            }
+            for path in &root.replaced {
+                let what = "what a repair replaced; it may be deleted";
+                self.add(Finding::note(path, what));
             }
         }
-        Ok(tables)
+        self.dropped = scan.dropped_ids();
     }
 
     fn check_table(&mut self, name: &str) {

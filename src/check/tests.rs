@@ -12,6 +12,7 @@ use crate::format::entry::Mention;
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::LogRecord;
 use crate::format::run_header::is_run;
+use crate::layout::TABLE_FILE;
 use crate::layout::segment_files::SegmentFile;
 use crate::names::Run;
 use crate::segment::key_log;

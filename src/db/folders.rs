@@ -1,65 +1,93 @@
-//! The folders of tables in the roots: which there are, and removing them.
+//! The folders of tables in the roots: which are to be opened, and removing them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::layout::table_file::{good_copies, newest, read_copies};
-use crate::layout::{DROPPED_PREFIX, check_table_name, dropped_name};
-use crate::table::{Context, Table};
+use crate::layout::dropped_name;
+use crate::layout::scan::{RootsScan, TableFolder};
+use crate::layout::table_file::{TableFileCopy, good_copies, newest, read_copies};
+use crate::table::Context;
 
-/// The tables that are in any of the roots.
-pub(super) fn table_names(context: &Context) -> Result<Vec<String>> {
-    let mut names = HashSet::new();
-    for root in context.roots.paths() {
-        for name in context.disk.list(&root)? {
-            if let Some(name) = name.to_str()
-                && check_table_name(name).is_ok()
-                && Table::is_table_dir(context, &root.join(name))?
-            {
-                names.insert(name.to_owned());
-            }
+/// A table that is in the roots, before it is opened.
+pub(super) struct UnopenedTable {
+    pub(super) name: String,
+    number: Option<u16>,
+}
+
+/// The tables in the roots, in byte order of their names. Finishes dropping others where a crash
+/// came in between, if anything may be changed.
+pub(super) fn unopened_tables(context: &Context) -> Result<Vec<UnopenedTable>> {
+    let mut scan = scan(context)?;
+    let mut dropped = scan.dropped_ids();
+    if !context.read_only && !dropped.is_empty() {
+        finish_drops(context, &scan, &dropped)?;
+        scan = self::scan(context)?;
+        dropped = scan.dropped_ids();
+    }
+    let mut unopened_tables = Vec::new();
+    for (name, folders) in scan.tables() {
+        if !is_table(context, &folders)? {
+            continue;
+        }
+        let copies = copies_in(context, &folders);
+        // Only when nothing may be changed: half of it is gone.
+        if dropped_id(&copies, &dropped).is_some() {
+            continue;
+        }
+        let number = newest(&copies).map(|(_, file)| file.number);
+        unopened_tables.push(UnopenedTable { name: name.to_owned(), number });
+    }
+    Ok(unopened_tables)
+}
+
+/// What is in the roots. Fails when that cannot be told of all of them.
+fn scan(context: &Context) -> Result<RootsScan> {
+    RootsScan::new(&context.disk, &context.roots.paths()).complete()
+}
+
+/// Whether folders are those of a table, even of one that lost its settings. A crash in the making
+/// of a table leaves folders without any file, which are none.
+fn is_table(context: &Context, folders: &[&TableFolder]) -> Result<bool> {
+    for folder in folders {
+        if folder.has_settings || folder.holds_segment_files(&context.disk)? {
+            return Ok(true);
         }
     }
-    let mut names: Vec<String> = names.into_iter().collect();
-    names.sort_unstable();
-    Ok(names)
+    Ok(false)
+}
+
+fn copies_in(context: &Context, folders: &[&TableFolder]) -> Vec<TableFileCopy> {
+    let folders: Vec<PathBuf> = folders.iter().map(|folder| folder.path.clone()).collect();
+    read_copies(&context.disk, &folders)
+}
+
+/// The id of the table that these copies are of, if it was dropped.
+fn dropped_id(copies: &[TableFileCopy], dropped: &HashSet<String>) -> Option<String> {
+    good_copies(copies).map(|(_, file)| file.id_hex()).find(|id| dropped.contains(id))
 }
 
 /// Why tables cannot be opened that have the number of another one, as a copy of a folder has:
 /// both would give their files the same inode numbers, and nobody knows which one is meant.
-pub(super) fn same_numbers(context: &Context, names: &[String]) -> BTreeMap<String, String> {
-    let mut by_number: HashMap<u16, Vec<&String>> = HashMap::new();
-    for name in names {
-        let copies = read_copies(&context.disk, &table_dirs(context, name));
-        if let Some((_, newest)) = newest(&copies) {
-            by_number.entry(newest.number).or_default().push(name);
+pub(super) fn same_numbers(unopened_tables: &[UnopenedTable]) -> BTreeMap<String, String> {
+    let mut by_number: HashMap<u16, Vec<&str>> = HashMap::new();
+    for unopened in unopened_tables {
+        if let Some(number) = unopened.number {
+            by_number.entry(number).or_default().push(&unopened.name);
         }
     }
     let mut reasons = BTreeMap::new();
     for same in by_number.into_values().filter(|same| same.len() > 1) {
         for name in &same {
-            let others: Vec<&str> =
-                same.iter().filter(|other| other != &name).map(|other| other.as_str()).collect();
+            let others: Vec<&str> = same.iter().copied().filter(|other| other != name).collect();
             let reason = format!(
                 "it is the same table as {}; move the copy out of the roots",
                 others.join(", ")
             );
-            reasons.insert((*name).clone(), reason);
+            reasons.insert((*name).to_owned(), reason);
         }
     }
     reasons
-}
-
-/// The ids of the tables whose files are under this name in the roots.
-pub(super) fn ids_on_disk(context: &Context, name: &str) -> Vec<String> {
-    let copies = read_copies(&context.disk, &table_dirs(context, name));
-    good_copies(&copies).map(|(_, file)| file.id_hex()).collect()
-}
-
-/// The folder of a table in each root.
-fn table_dirs(context: &Context, name: &str) -> Vec<PathBuf> {
-    context.roots.paths().into_iter().map(|root| root.join(name)).collect()
 }
 
 /// Renames the folders of a table out of the way in every root, durably, then removes them. From
@@ -77,33 +105,15 @@ pub(super) fn remove_table_dirs(context: &Context, name: &str, id: &str) -> Resu
     roots.iter().try_for_each(|root| disk.remove_tree(&root.join(&dropped)))
 }
 
-/// The ids of tables of which a crash interrupted the dropping.
-pub(super) fn half_dropped(context: &Context) -> Result<HashSet<String>> {
-    let mut dropped = HashSet::new();
-    for root in context.roots.paths() {
-        for name in context.disk.list(&root)? {
-            if let Some(id) = name.to_str().and_then(|name| name.strip_prefix(DROPPED_PREFIX)) {
-                dropped.insert(id.to_owned());
-            }
-        }
-    }
-    Ok(dropped)
-}
-
-/// Finishes dropping tables where a crash came in between.
-pub(super) fn finish_drops(context: &Context) -> Result<()> {
-    let dropped = half_dropped(context)?;
-    if dropped.is_empty() {
-        return Ok(());
-    }
-    for name in table_names(context)? {
-        let ids = ids_on_disk(context, &name);
-        if let Some(id) = ids.into_iter().find(|id| dropped.contains(id)) {
-            remove_table_dirs(context, &name, &id)?;
+/// Finishes dropping these tables where a crash came in between.
+fn finish_drops(context: &Context, scan: &RootsScan, dropped: &HashSet<String>) -> Result<()> {
+    for (name, folders) in scan.tables() {
+        if let Some(id) = dropped_id(&copies_in(context, &folders), dropped) {
+            remove_table_dirs(context, name, &id)?;
         }
     }
     for root in context.roots.paths() {
-        for id in &dropped {
+        for id in dropped {
             context.disk.remove_tree(&root.join(dropped_name(id)))?;
         }
     }

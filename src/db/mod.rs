@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use self::folders::{
-    finish_drops, half_dropped, ids_on_disk, remove_table_dirs, same_numbers, table_names,
-};
+use self::folders::{UnopenedTable, remove_table_dirs, same_numbers, unopened_tables};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
@@ -107,9 +105,7 @@ impl Db {
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
             config: options.config,
         });
-        if !context.read_only {
-            finish_drops(&context)?;
-        }
+        let unopened = unopened_tables(&context)?;
         let mut inner = Inner {
             tables: RwLock::default(),
             unavailable: BTreeMap::new(),
@@ -117,14 +113,8 @@ impl Db {
             is_closed: AtomicBool::new(false),
             context,
         };
-        let dropped = half_dropped(&inner.context)?;
-        let mut names = table_names(&inner.context)?;
-        // Only when nothing may be changed: half of them is gone.
-        names.retain(|name| {
-            ids_on_disk(&inner.context, name).iter().all(|id| !dropped.contains(id))
-        });
-        let copies = same_numbers(&inner.context, &names);
-        for name in names {
+        let copies = same_numbers(&unopened);
+        for UnopenedTable { name, .. } in unopened {
             let opened = match copies.get(&name) {
                 Some(reason) => {
                     Err(Error::Unavailable { table: name.clone(), reason: reason.clone() })

@@ -27,7 +27,6 @@ mod run;
 mod segment;
 mod table;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,8 +36,8 @@ use crate::db::OpenOptions;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::table_file::TableFile;
+use crate::layout::scan::RootsScan;
 use crate::layout::segment_files::SegmentDirs;
-use crate::layout::{SEGMENTS_DIR, TABLE_FILE, check_table_name};
 use crate::names::{BlockCache, Run};
 use crate::roots::{Roots, RootsOptions};
 
@@ -80,9 +79,10 @@ pub fn repair(options: &OpenOptions, table: Option<&str>) -> Result<Repair> {
         reserve_bytes: options.config.reserve_bytes,
     };
     let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
-    let names = table_names(&options.disk, &roots.paths())?;
+    let scan = RootsScan::new(&options.disk, &roots.paths()).complete()?;
+    let tables = scan.tables();
     if let Some(wanted) = table
-        && !names.contains(wanted)
+        && !tables.contains_key(wanted)
     {
         return Err(Error::NoSuchTable { name: wanted.to_owned() });
     }
@@ -94,11 +94,11 @@ pub fn repair(options: &OpenOptions, table: Option<&str>) -> Result<Repair> {
         report,
     };
     let mut mended = Vec::new();
-    for name in names.iter().filter(|name| table.is_none_or(|wanted| wanted == *name)) {
+    for name in tables.into_keys().filter(|name| table.is_none_or(|wanted| wanted == *name)) {
         let before = session.report.mended.len();
         session.mend_table(name)?;
         if session.report.mended.len() > before {
-            mended.push(name.clone());
+            mended.push(name.to_owned());
         }
     }
     let Session { aside, mut report, roots, .. } = session;
@@ -172,22 +172,4 @@ impl Session {
         let (table, file) = (Some(table.to_owned()), file.to_path_buf());
         self.report.lost.push(Step { table, file, what: what.into(), kept: None });
     }
-}
-
-/// The folders in the roots that are tables, or are what is left of one.
-fn table_names(disk: &Disk, roots: &[PathBuf]) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for root in roots {
-        for name in disk.list(root)? {
-            let path = root.join(&name);
-            if let Some(name) = name.to_str()
-                && check_table_name(name).is_ok()
-                && (disk.exists(&path.join(TABLE_FILE))?
-                    || disk.exists(&path.join(SEGMENTS_DIR))?)
-            {
-                names.insert(name.to_owned());
-            }
-        }
-    }
-    Ok(names)
 }

@@ -21,7 +21,7 @@ use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
 use crate::format::table_file::TableFile;
 use crate::keymap::Keymap;
-use crate::layout::segment_files::{SegmentDirs, SegmentFile};
+use crate::layout::segment_files::SegmentDirs;
 use crate::layout::table_file::{
     CopyContent, TableFileCopy, good_copies, newest, read_copies, write_everywhere,
 };
@@ -62,22 +62,6 @@ impl Table {
             disk.sync_parent(dir)?;
         }
         Ok(())
-    }
-
-    /// Whether a folder in a root is that of a table, even one that lost its settings. A crash in
-    /// the making of a table leaves folders without any file, which are none.
-    pub(crate) fn is_table_dir(context: &Context, dir: &Path) -> Result<bool> {
-        let segments = dir.join(SEGMENTS_DIR);
-        if context.disk.exists(&dir.join(TABLE_FILE))? {
-            return Ok(true);
-        }
-        if !context.disk.exists(&segments)? {
-            return Ok(false);
-        }
-        let is_of_segment = |name: &std::ffi::OsString| {
-            SegmentFile::parse(name).is_some_and(|file| file.segment().is_some())
-        };
-        Ok(context.disk.list(&segments)?.iter().any(is_of_segment))
     }
 
     /// Opens a table.
