@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 
-use super::inventory::SegmentFiles;
 use super::records::SegmentRecords;
 use super::{AffectedKeys, Finding, Session};
 use crate::disk::DiskFile;
@@ -14,6 +13,7 @@ use crate::disk::window::Window;
 use crate::error::Result;
 use crate::format::location::RECORD_ALIGNMENT;
 use crate::format::record::{self, HEADER_BYTES, KEY_BYTES_MAX, RecordHeader};
+use crate::layout::inventory::SegmentFiles;
 
 const RECORD_START_BYTES: usize = HEADER_BYTES + KEY_BYTES_MAX.next_multiple_of(8);
 /// Bytes that are checksummed in the gaps of a shard before the rest of them is only counted.
@@ -38,7 +38,8 @@ impl Session<'_> {
         records.extents.sort_unstable();
         let packed: std::collections::BTreeSet<u32> =
             records.extents.iter().map(|extent| u32::from(extent.0)).collect();
-        for (&shard, (path, bytes)) in &files.values {
+        for (&shard, path) in &files.values {
+            let bytes = self.bytes_of(path);
             self.report.counts.files += 1;
             let is_packed = records.is_packed_shard(shard) || packed.contains(&shard);
             if !is_packed {
@@ -63,10 +64,10 @@ impl Session<'_> {
                 let extents = records.extents.iter().filter(|extent| u32::from(extent.0) == shard);
                 let mut at = 0;
                 for &(_, offset, length) in extents {
-                    self.look_at_gap(&file, at, offset.min(*bytes), &mut found)?;
+                    self.look_at_gap(&file, at, offset.min(bytes), &mut found)?;
                     at = at.max(offset + u64::from(length));
                 }
-                self.look_at_gap(&file, at, *bytes, &mut found)?;
+                self.look_at_gap(&file, at, bytes, &mut found)?;
                 Ok(found)
             });
             match result {

@@ -5,13 +5,13 @@
 
 use std::path::PathBuf;
 
-use super::inventory::Inventory;
 use super::{AffectedKeys, Finding, Session, Severity, TableFacts};
 use crate::error::Error;
 use crate::format::location::{Location, SegmentNumber};
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::keymap::inspect::{KeymapReader, look};
 use crate::layout::KEYMAP_DIR;
+use crate::layout::inventory::Inventory;
 
 /// Lookups gathered before they are made.
 const BATCH_LOOKUPS: usize = 1 << 20;

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::inventory::SegmentFiles;
 use super::names::Layers;
 use super::records::SegmentRecords;
 use super::{Finding, Session, TableFacts, log, run};
@@ -20,6 +19,7 @@ use crate::format::run_footer::{RUN_FOOTER_BYTES, RunFooter, RunSummary};
 use crate::format::run_header::is_run;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::format::sort_key::plain_key;
+use crate::layout::inventory::SegmentFiles;
 use crate::layout::segment_files::{keys_name, metadata_name, values_name};
 use crate::names::run_writer::parent_sort_key;
 use crate::names::{Layer, Memtable, Run};

@@ -12,6 +12,7 @@
 //! say: opening refuses, `check` reports, `repair` mends.
 
 mod file_names;
+pub(crate) mod inventory;
 pub(crate) mod scan;
 pub(crate) mod segment_files;
 pub(crate) mod table_file;

@@ -141,18 +141,25 @@ impl SegmentDirs {
         Err(Error::MissingFile { table: self.table.clone(), name: name.to_owned() })
     }
 
-    /// Every file of ours with the root it is in, and the names that are none of ours.
+    /// What is in every folder; fails when one cannot be listed.
     pub(crate) fn list(&self) -> Result<Listing> {
+        let mut listing = self.look();
+        if listing.failures.is_empty() {
+            return Ok(listing);
+        }
+        Err(listing.failures.swap_remove(0).1)
+    }
+
+    /// What is in the folders that can be listed, and which cannot.
+    pub(crate) fn look(&self) -> Listing {
         let mut listing = Listing::default();
         for (root, dir) in self.dirs.iter().enumerate() {
-            for name in self.disk.list(dir)? {
-                match SegmentFile::parse(&name) {
-                    Some(file) => listing.files.push((file, root, dir.join(name))),
-                    None => listing.unknown.push(dir.join(name)),
-                }
+            match self.disk.list(dir) {
+                Ok(names) => names.iter().for_each(|name| listing.take(root, dir, name)),
+                Err(error) => listing.failures.push((dir.clone(), error)),
             }
         }
-        Ok(listing)
+        listing
     }
 
     /// Makes the names in these folders durable.
@@ -173,9 +180,18 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<(SegmentFile, usize, PathBuf)>,
     /// Files that are none of ours; they are left alone.
     pub(crate) unknown: Vec<PathBuf>,
+    /// Folders that could not be listed.
+    pub(crate) failures: Vec<(PathBuf, Error)>,
 }
 
 impl Listing {
+    fn take(&mut self, root: usize, dir: &Path, name: &OsStr) {
+        match SegmentFile::parse(name) {
+            Some(file) => self.files.push((file, root, dir.join(name))),
+            None => self.unknown.push(dir.join(name)),
+        }
+    }
+
     /// Refuses a name that is in two roots. Segments without metadata were never made to the end:
     /// their numbers are given again, and a power cut can leave files of the second attempt beside
     /// those of the first that were removed.

@@ -172,7 +172,7 @@ impl Session {
         let mut dropped = HashSet::new();
         for (end, entry) in &said.uncertain {
             let shard = u32::from(entry.location.shard);
-            let path = patient.files.values.get(&shard).and_then(Option::as_ref);
+            let path = patient.files.values.get(&shard);
             let is_whole = match path {
                 Some(path) => is_whole(facts, &Arc::new(self.disk.open(path)?), entry),
                 None => false,
@@ -222,7 +222,7 @@ impl Session {
 
     /// What the new log says is durable must be.
     fn sync_shards(&self, patient: &Patient<'_>) -> Result<()> {
-        for path in patient.files.values.values().flatten() {
+        for path in patient.files.values.values() {
             self.disk.open_writable(path)?.sync_data()?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! One segment: what it must have been, by what is left of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::records::{Extents, unnamed};
@@ -12,17 +12,9 @@ use crate::format::location::SegmentNumber;
 use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC};
 use crate::format::run_header::is_run;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
+use crate::layout::inventory::SegmentFiles;
 use crate::layout::segment_files::{metadata_name, values_name};
 use crate::segment::key_log;
-
-/// The files of one segment.
-#[derive(Debug, Default)]
-pub(super) struct SegmentFiles {
-    pub(super) metadata: Option<PathBuf>,
-    pub(super) keys: Option<PathBuf>,
-    /// Shards, packed and dedicated, by number.
-    pub(super) values: BTreeMap<u32, Option<PathBuf>>,
-}
 
 /// What a key file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +79,7 @@ impl Session {
 
     /// Whether nothing was ever stored in it.
     fn is_blank(&self, files: &SegmentFiles) -> Result<bool> {
-        for path in files.values.values().chain([&files.keys]).flatten() {
+        for path in files.values.values().chain(&files.keys) {
             if self.disk.open(path)?.len()? > LOG_HEADER_BYTES as u64 {
                 return Ok(false);
             }
@@ -167,7 +159,7 @@ impl Session {
     ) -> Result<u8> {
         let mut dedicated = BTreeSet::new();
         let mut count: u8 = 0;
-        while let Some(Some(path)) = files.values.get(&u32::from(count)) {
+        while let Some(path) = files.values.get(&u32::from(count)) {
             if dedicated.contains(&u32::from(count)) || count == u8::MAX {
                 break;
             }
@@ -220,7 +212,7 @@ impl Session {
     ) -> impl Iterator<Item = (u8, &'f PathBuf)> + use<'f> {
         let files = patient.files;
         (0..patient.shards).filter_map(move |shard| {
-            let path = files.values.get(&u32::from(shard))?.as_ref()?;
+            let path = files.values.get(&u32::from(shard))?;
             Some((shard, path))
         })
     }
@@ -228,7 +220,7 @@ impl Session {
     /// Reports the packed shards that are not there.
     pub(super) fn report_missing_shards(&mut self, facts: &Facts, patient: &Patient<'_>) {
         for shard in 0..patient.shards {
-            if !patient.files.values.get(&u32::from(shard)).is_some_and(Option::is_some) {
+            if !patient.files.values.contains_key(&u32::from(shard)) {
                 let path = Self::usual_path(facts, &values_name(patient.number, u32::from(shard)));
                 let what = "it is missing in every root: its values are lost unless it is put back";
                 self.lost(&facts.name, &path, what);

@@ -1,16 +1,14 @@
 //! One table: its settings, its files, its segments in order.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::segment::SegmentFiles;
 use super::{Facts, Session};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
-use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::format::table_file::TableFile;
+use crate::layout::inventory::{Inventory, SecondFile};
 use crate::layout::segment_files::{Listing, SegmentDirs, SegmentFile};
 use crate::layout::table_file::{
     CopyContent, TableFileCopy, encode, good_copies, newest, read_copies,
@@ -36,12 +34,15 @@ impl Session {
             cache: Arc::new(BlockCache::default()),
             older: Vec::new(),
         };
-        let Some(segments) = self.inventory(&facts, &listing)? else { return Ok(()) };
+        let inventory = Inventory::of(listing);
+        if !self.mend_twice(&facts, &inventory)? {
+            return Ok(());
+        }
         for dir in facts.dirs.all() {
             self.disk.create_dir_all(dir)?;
         }
         self.mend_keymap(&facts)?;
-        for (number, files) in segments {
+        for (number, files) in inventory.segments {
             if number.0 >= facts.file.lowest_segment {
                 self.mend_segment(&mut facts, number, &files)?;
             }
@@ -158,44 +159,29 @@ impl Session {
         Ok(())
     }
 
-    /// The files of each segment. Of equal files in two roots one is moved away; when they differ
-    /// nobody knows which one is right.
-    fn inventory(
-        &mut self,
-        facts: &Facts,
-        listing: &Listing,
-    ) -> Result<Option<BTreeMap<SegmentNumber, SegmentFiles>>> {
-        let mut segments: BTreeMap<SegmentNumber, SegmentFiles> = BTreeMap::new();
+    /// Leaves one of each segment file. Of equal files in two roots one is moved away; when they
+    /// differ nobody knows which one is right. Tells whether there is now one of each.
+    fn mend_twice(&mut self, facts: &Facts, inventory: &Inventory) -> Result<bool> {
         let mut is_clear = true;
-        for (file, _, path) in &listing.files {
-            let Some(number) = file.segment() else { continue };
-            let files = segments.entry(number).or_default();
-            let slot = match *file {
-                SegmentFile::Metadata(_) => &mut files.metadata,
-                SegmentFile::Keys(_) => &mut files.keys,
-                SegmentFile::Values(_, shard) => files.values.entry(shard).or_default(),
-                SegmentFile::Unfinished => continue,
-            };
-            let Some(first) = slot else {
-                *slot = Some(path.clone());
-                continue;
-            };
-            if self.are_equal(first, path)? {
+        for SecondFile { first, second, .. } in
+            inventory.segments.values().flat_map(|files| &files.twice)
+        {
+            if self.are_equal(first, second)? {
                 let what = format!("moved away, since {} is the same", first.display());
-                let root = self.root_of(path);
-                let kept = self.aside.remove(&root, path)?;
-                self.mended(facts, path, Some(kept), what);
+                let root = self.root_of(second);
+                let kept = self.aside.remove(&root, second)?;
+                self.mended(facts, second, Some(kept), what);
             } else {
                 let what = format!(
                     "{} has the same name and other bytes; move away the one that is not wanted, \
                      then repair again",
                     first.display()
                 );
-                self.lost(&facts.name, path, what);
+                self.lost(&facts.name, second, what);
                 is_clear = false;
             }
         }
-        Ok(is_clear.then_some(segments))
+        Ok(is_clear)
     }
 
     fn are_equal(&self, one: &Path, other: &Path) -> Result<bool> {
