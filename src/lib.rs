@@ -72,8 +72,6 @@ mod error;
 mod format;
 mod fs;
 pub mod fuse;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz;
 pub mod info;
 mod keymap;
 mod layout;
@@ -86,6 +84,9 @@ mod segment;
 pub mod settings;
 mod sync;
 pub mod table;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 mod text;
 
 pub use crate::db::{Db, OpenOptions, Space};

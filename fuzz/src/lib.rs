@@ -11,5 +11,5 @@ static SCRATCH: LazyLock<TempDir> = LazyLock::new(|| {
 
 /// Hands an input to the target of this name.
 pub fn run(target: &str, input: &[u8]) {
-    assert!(littfs::fuzz::run(target, input, SCRATCH.path()), "there is no target {target}");
+    assert!(littfs::testing::fuzz::run(target, input, SCRATCH.path()), "there is no target {target}");
 }

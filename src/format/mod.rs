@@ -9,7 +9,7 @@
 pub(crate) mod attributes;
 pub(crate) mod bytes;
 pub(crate) mod entry;
-#[cfg(any(test, fuzzing))]
+#[cfg(feature = "testing")]
 pub(crate) mod fuzz;
 pub(crate) mod key_hash;
 pub(crate) mod keymap_header;

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-#[cfg(test)]
+#[cfg(feature = "testing")]
 use crate::disk::Disk;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ impl<F: Fn() -> Result<Arc<DiskFile>> + Send + Sync> FileSource for F {
 }
 
 /// Opens the file anew for each read.
-#[cfg(test)]
+#[cfg(feature = "testing")]
 #[derive(Clone, Debug)]
 pub(crate) struct PathSource {
     /// The way to the file system.
@@ -46,7 +46,7 @@ pub(crate) struct PathSource {
     pub(crate) path: PathBuf,
 }
 
-#[cfg(test)]
+#[cfg(feature = "testing")]
 impl FileSource for PathSource {
     fn file(&self) -> Result<Arc<DiskFile>> {
         Ok(Arc::new(self.disk.open(&self.path)?))
