@@ -18,10 +18,11 @@
 //! Every version keeps checksum, version and magic where they are, so that a later version is told
 //! from damage.
 
+use super::Malformed;
 use super::bytes::{Fields, Put};
 use super::keymap_page::{PAGE_BYTES, PageBytes, TAIL_PAGES};
 use super::location::SegmentNumber;
-use super::{Malformed, crc32c};
+use super::preamble::{check_crc, check_version, put_crc};
 
 const MAGIC: &[u8; 8] = b"LITTKMAP";
 const VERSION: u32 = 1;
@@ -70,29 +71,19 @@ impl KeymapHeader {
         page.put_u32(0);
         page.put_u64(self.used_slots);
         page.put_zeros(PAGE_BYTES - FIELD_BYTES);
-        let crc = crc32c(&page[4..]);
-        page[..4].copy_from_slice(&crc.to_le_bytes());
+        put_crc(&mut page, 0);
         page
     }
 
     pub(crate) fn decode(page: &PageBytes) -> Result<Self, Malformed> {
         let mut fields = Fields::new(page);
-        let crc = fields.u32()?;
+        let claimed = fields.u32()?;
         let version = fields.u32()?;
         if fields.take(MAGIC.len())? != MAGIC {
             return Err(Malformed::damaged(8, "this is no keymap: LITTKMAP expected"));
         }
-        let found = crc32c(&page[4..]);
-        if crc != found {
-            let reason = format!("header checksum {found:08x} found, {crc:08x} expected");
-            return Err(Malformed::damaged(0, reason));
-        }
-        if version > VERSION {
-            return Err(Malformed::Future { found: version, supported: VERSION });
-        }
-        if version != VERSION {
-            return Err(Malformed::damaged(4, format!("there is no version {version}")));
-        }
+        check_crc(0, "the header", claimed, &page[4..])?;
+        check_version(4, version, VERSION)?;
         let mut table_id = [0; 16];
         table_id.copy_from_slice(fields.take(16)?);
         let generation = fields.u64()?;
@@ -116,6 +107,7 @@ impl KeymapHeader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::crc32c;
     use super::*;
 
     fn sample() -> KeymapHeader {

@@ -14,10 +14,11 @@
 //! 255 to slot 1. A search may therefore end at the first free slot, and whoever takes a slot away
 //! must lay the page out anew ([`retain`]).
 
+use super::Malformed;
 use super::bytes::Fields;
 use super::location::{Location, SegmentNumber};
+use super::preamble::{check_crc, put_crc};
 use super::size_class::SizeClass;
-use super::{Malformed, crc32c};
 use crate::cast;
 
 /// Bytes of a page.
@@ -154,19 +155,13 @@ pub(crate) fn empty(number: u32) -> PageBytes {
 
 /// Writes the checksum; the last thing before a page goes to disk.
 pub(crate) fn seal(page: &mut PageBytes) {
-    let crc = crc32c(&page[4..]);
-    page[..4].copy_from_slice(&crc.to_le_bytes());
+    put_crc(page, 0);
 }
 
 /// Checks everything that can be known of page `number` by itself.
 pub(crate) fn verify(page: &PageBytes, number: u32) -> Result<(), Malformed> {
     let mut fields = Fields::new(page);
-    let crc = fields.u32()?;
-    let found = crc32c(&page[4..]);
-    if crc != found {
-        let reason = format!("page checksum {found:08x} found, {crc:08x} expected");
-        return Err(Malformed::damaged(0, reason));
-    }
+    check_crc(0, "the page", fields.u32()?, &page[4..])?;
     let own_number = fields.u32()?;
     if own_number != number {
         let reason = format!("page {own_number} found, page {number} expected");
@@ -259,6 +254,7 @@ pub(crate) fn retain(page: &mut PageBytes, keep: impl Fn(Slot) -> bool) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use super::super::crc32c;
     use super::*;
 
     fn location(segment: u32, offset: u64) -> Location {

@@ -29,11 +29,12 @@
 //! written; a *batch* is records without CRC, each its body length (4), kind (1), zeros (3) and
 //! body, and counts whole or not at all.
 
+use super::Malformed;
 use super::bytes::{Fields, Put};
 use super::entry::{ENTRY_BYTES, Entry, Mention};
 use super::location::{Location, SegmentNumber};
+use super::preamble::{PREAMBLE_BYTES, Preamble, check_crc, put_crc};
 use super::record::KEY_BYTES_MAX;
-use super::{Malformed, crc32c};
 use crate::cast;
 
 /// Bytes of the file header.
@@ -45,7 +46,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
 /// The first bytes of a key log, by which it is told from a run.
 pub(crate) const LOG_MAGIC: [u8; 3] = *b"LFL";
 
-const VERSION: u8 = 1;
+const PREAMBLE: Preamble = Preamble { magic: LOG_MAGIC, version: 1, foreign: "this is no key log" };
 const KIND_PUT: u8 = 1;
 const KIND_REMOVE: u8 = 2;
 const KIND_FOLDER: u8 = 3;
@@ -65,36 +66,24 @@ pub(crate) struct LogHeader {
 impl LogHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(LOG_HEADER_BYTES);
-        out.extend_from_slice(&LOG_MAGIC);
-        out.put_u8(VERSION);
-        out.put_u32(0);
+        let start = PREAMBLE.begin(&mut out);
         out.extend_from_slice(&self.table_id);
         out.put_u32(self.segment.0);
         out.put_u8(self.shards);
         out.put_zeros(3);
         out.put_u64(self.opened_at_ns);
         out.put_u64(0);
-        let crc = crc32c(&out[8..]);
-        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        Preamble::finish(start, &mut out);
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::new(bytes);
-        if fields.take(3)? != LOG_MAGIC {
-            return Err(Malformed::damaged(0, "this is no key log"));
-        }
-        let version = fields.u8()?;
-        if version > VERSION {
-            return Err(Malformed::Future { found: version.into(), supported: VERSION.into() });
-        }
-        if version == 0 {
-            return Err(Malformed::damaged(3, "version 0 does not exist"));
-        }
-        let crc = fields.u32()?;
-        if bytes.len() < LOG_HEADER_BYTES || crc32c(&bytes[8..LOG_HEADER_BYTES]) != crc {
-            return Err(Malformed::damaged(4, "the key log's header fails its checksum"));
-        }
+        let claimed = PREAMBLE.take(&mut fields)?;
+        let Some(covered) = bytes.get(PREAMBLE_BYTES..LOG_HEADER_BYTES) else {
+            return Err(Malformed::damaged(4, "the header of the key log is cut short"));
+        };
+        Preamble::check(claimed, covered)?;
         let mut table_id = [0; 16];
         table_id.copy_from_slice(fields.take(16)?);
         let segment = SegmentNumber(fields.u32()?);
@@ -170,8 +159,7 @@ fn begin(kind: u8, out: &mut Vec<u8>) -> usize {
 fn finish(start: usize, out: &mut [u8]) {
     let body_bytes = out.len() - start - RECORD_HEADER_BYTES;
     put_length(start + 4, body_bytes, out);
-    let crc = crc32c(&out[start + 4..]);
-    out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+    put_crc(out, start);
 }
 
 fn put_length(at: usize, length: usize, out: &mut [u8]) {
@@ -207,16 +195,13 @@ pub(crate) fn peek_body_bytes(bytes: &[u8]) -> Option<usize> {
 /// Decodes the record at the start of `bytes`; returns it with its length in bytes.
 pub(crate) fn decode(bytes: &[u8]) -> Result<(LogRecord<'_>, usize), Malformed> {
     let mut fields = Fields::new(bytes);
-    let crc = fields.u32()?;
+    let claimed = fields.u32()?;
     let body_bytes = fields.u32()? as usize;
     let end = RECORD_HEADER_BYTES + body_bytes.min(BODY_BYTES_MAX + 1);
     if body_bytes > BODY_BYTES_MAX || bytes.len() < end {
         return Err(Malformed::damaged(4, format!("body length {body_bytes} is beyond the end")));
     }
-    let found = crc32c(&bytes[4..end]);
-    if found != crc {
-        return Err(Malformed::damaged(0, format!("checksum is {found:08x}, {crc:08x} expected")));
-    }
+    check_crc(0, "the log record", claimed, &bytes[4..end])?;
     let kind = fields.u8()?;
     fields.zeros(3)?;
     let body = &bytes[RECORD_HEADER_BYTES..end];

@@ -16,6 +16,7 @@ pub(crate) mod keymap_header;
 pub(crate) mod keymap_page;
 pub(crate) mod location;
 pub(crate) mod log_record;
+mod preamble;
 pub(crate) mod record;
 pub(crate) mod root_file;
 pub(crate) mod run_block;

@@ -28,6 +28,7 @@
 use super::attributes::Attributes;
 use super::bytes::{Fields, Put};
 use super::location::{Location, RECORD_ALIGNMENT, ValueId};
+use super::preamble::{PREAMBLE_BYTES, Preamble};
 use super::{Malformed, crc32c};
 use crate::format::entry::Entry;
 
@@ -43,11 +44,10 @@ pub(crate) const KEY_BYTES_MAX: usize = 4095;
 /// The longest value, in bytes: 4 TiB, so that its block checksums (256 MiB) fit a record.
 pub(crate) const VALUE_BYTES_MAX: u64 = 4 << 40;
 
-const MAGIC: [u8; 3] = *b"LFR";
-const VERSION: u8 = 1;
+const PREAMBLE: Preamble =
+    Preamble { magic: *b"LFR", version: 1, foreign: "no record starts here" };
 const FLAG_DEDICATED: u16 = 1;
 const FLAG_DEAD: u16 = 2;
-const CRC_START: usize = 8;
 
 /// The verified header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +98,7 @@ impl RecordHeader {
     /// Appends the header and the key, `HEADER_BYTES + key capacity` bytes.
     pub(crate) fn encode(&self, key: &[u8], out: &mut Vec<u8>) {
         debug_assert_eq!(usize::from(self.key_bytes), key.len());
-        let start = out.len();
-        out.extend_from_slice(&MAGIC);
-        out.put_u8(VERSION);
-        out.put_u32(0);
+        let start = PREAMBLE.begin(out);
         let dedicated_flag = if self.dedicated == 0 { 0 } else { FLAG_DEDICATED };
         out.put_u16(dedicated_flag | if self.dead { FLAG_DEAD } else { 0 });
         out.put_u16(self.key_bytes);
@@ -115,8 +112,7 @@ impl RecordHeader {
         out.put_u32(self.dedicated);
         out.extend_from_slice(key);
         out.put_zeros(usize::from(self.key_capacity).saturating_sub(key.len()));
-        let crc = crc32c(&out[start + CRC_START..]);
-        out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+        Preamble::finish(start, out);
     }
 
     /// Decodes and verifies header and key at the start of `bytes`. Returns the key with it.
@@ -124,17 +120,7 @@ impl RecordHeader {
     /// much is needed.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), Malformed> {
         let mut fields = Fields::new(bytes);
-        if fields.take(3)? != MAGIC {
-            return Err(Malformed::damaged(0, "no record starts here"));
-        }
-        let version = fields.u8()?;
-        if version > VERSION {
-            return Err(Malformed::Future { found: version.into(), supported: VERSION.into() });
-        }
-        if version == 0 {
-            return Err(Malformed::damaged(3, "record version 0 is invalid"));
-        }
-        let crc = fields.u32()?;
+        let claimed = PREAMBLE.take(&mut fields)?;
         let flags = fields.u16()?;
         let key_bytes = fields.u16()?;
         let key_capacity = fields.u16()?;
@@ -142,11 +128,7 @@ impl RecordHeader {
         if bytes.len() < end {
             return Err(Malformed::damaged(12, format!("the record needs {end} bytes")));
         }
-        let found = crc32c(&bytes[CRC_START..end]);
-        if found != crc {
-            let reason = format!("header checksum is {found:08x}, {crc:08x} expected");
-            return Err(Malformed::damaged(4, reason));
-        }
+        Preamble::check(claimed, &bytes[PREAMBLE_BYTES..end])?;
         fields.zeros(2)?;
         let value_bytes = fields.u64()?;
         let written_at_ns = fields.u64()?;
@@ -233,7 +215,7 @@ impl RecordHeader {
 /// The bytes header and key take, judged from the first [`HEADER_BYTES`] alone, before anything is
 /// verified. `None` when no record starts here.
 pub(crate) fn peek_bytes(start: &[u8]) -> Option<usize> {
-    if start.len() < HEADER_BYTES || start[..3] != MAGIC {
+    if start.len() < HEADER_BYTES || !start.starts_with(&PREAMBLE.magic) {
         return None;
     }
     let capacity = u16::from_le_bytes([start[12], start[13]]);

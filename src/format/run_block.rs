@@ -26,9 +26,10 @@
 //!
 //! The position guards against a block read from the wrong place; the CRC would not.
 
+use super::Malformed;
 use super::bytes::{Fields, Put};
+use super::preamble::{check_crc, put_crc};
 use super::run_entry::Base;
-use super::{Malformed, crc32c};
 use crate::cast;
 
 /// Bytes of a block before its first entry.
@@ -123,8 +124,7 @@ impl BlockBuilder {
         header.put_u32(0);
         debug_assert_eq!(header.len(), BLOCK_HEADER_BYTES);
         self.bytes[..BLOCK_HEADER_BYTES].copy_from_slice(&header);
-        let crc = crc32c(&self.bytes[4..]);
-        self.bytes[..4].copy_from_slice(&crc.to_le_bytes());
+        put_crc(&mut self.bytes, 0);
         &self.bytes
     }
 
@@ -171,9 +171,7 @@ impl RunBlock {
             return Err(Malformed::damaged(4, "the block has another length than its index says"));
         }
         let mut fields = Fields::new(&bytes);
-        if fields.u32()? != crc32c(&bytes[4..]) {
-            return Err(Malformed::damaged(0, "the checksum of the block is wrong"));
-        }
+        check_crc(0, "the block", fields.u32()?, &bytes[4..])?;
         fields.take(4)?;
         if fields.u64()? != position {
             return Err(Malformed::damaged(8, "the block belongs to another place"));
@@ -348,6 +346,7 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::crc32c;
     use super::*;
 
     fn block(level: u8, keys: &[&[u8]], position: u64) -> Vec<u8> {

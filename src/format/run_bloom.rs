@@ -13,9 +13,10 @@
 //! page, so even a run with millions of folders needs no more memory than that.
 //! Source: Kirsch and Mitzenmacher, "Less Hashing, Same Performance" (2006), for double hashing.
 
+use super::Malformed;
 use super::bytes::Fields;
 use super::key_hash::KeyHash;
-use super::{Malformed, crc32c};
+use super::preamble::{check_crc, put_crc};
 use crate::cast;
 
 /// The longest page.
@@ -94,8 +95,7 @@ pub(crate) fn encode<'a>(
     }
     for (number, page) in (0_u32..).zip(bytes.chunks_exact_mut(page_bytes)) {
         page[4..8].copy_from_slice(&number.to_le_bytes());
-        let crc = crc32c(&page[4..]);
-        page[..4].copy_from_slice(&crc.to_le_bytes());
+        put_crc(page, 0);
     }
     (shape, bytes)
 }
@@ -110,9 +110,7 @@ impl BloomPage {
     /// Verifies what was read for page `number`.
     pub(crate) fn decode(bytes: Vec<u8>, number: u32) -> Result<Self, Malformed> {
         let mut fields = Fields::new(&bytes);
-        if fields.u32()? != crc32c(bytes.get(4..).unwrap_or_default()) {
-            return Err(Malformed::damaged(0, "the checksum of the bloom filter is wrong"));
-        }
+        check_crc(0, "the bloom filter", fields.u32()?, bytes.get(4..).unwrap_or_default())?;
         if fields.u32()? != number || fields.left() == 0 {
             return Err(Malformed::damaged(4, "the page of the bloom filter is misplaced"));
         }

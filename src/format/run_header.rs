@@ -10,6 +10,7 @@
 //! than called damage.
 
 use super::bytes::{Fields, Put};
+use super::preamble::{check_crc, check_version};
 use super::{Malformed, crc32c};
 
 /// Bytes of the header; the first block stands here.
@@ -44,14 +45,8 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), Malformed> {
     let mut fields = Fields::new(bytes);
     fields.take(RUN_MAGIC.len())?;
     let version = fields.u32()?;
-    if fields.u32()? != crc32c(&bytes[..12]) {
-        return Err(Malformed::damaged(12, "the checksum of the header is wrong"));
-    }
-    match version {
-        RUN_VERSION => Ok(()),
-        0 => Err(Malformed::damaged(8, "version 0 does not exist")),
-        found => Err(Malformed::Future { found, supported: RUN_VERSION }),
-    }
+    check_crc(12, "the header", fields.u32()?, &bytes[..12])?;
+    check_version(8, version, RUN_VERSION)
 }
 
 #[cfg(test)]

@@ -22,10 +22,11 @@
 //! | 120 | 8 | keys of earlier segments that it took the place of or removed; 0 while active |
 //! | 128 | 8 | bytes of those; 0 while active |
 
+use super::Malformed;
 use super::bytes::{Fields, Put};
 use super::key_hash::Salt;
 use super::location::SegmentNumber;
-use super::{Malformed, crc32c};
+use super::preamble::{PREAMBLE_BYTES, Preamble};
 
 /// Bytes of the encoded metadata.
 pub(crate) const SEGMENT_METADATA_BYTES: usize = 136;
@@ -35,8 +36,8 @@ const NAMES_MAX: u64 = u32::MAX as u64;
 /// Nor more bytes of values: 2^56, more than any drive holds.
 const VALUE_BYTES_MAX: u64 = 1 << 56;
 
-const MAGIC: [u8; 3] = *b"LFM";
-const VERSION: u8 = 1;
+const PREAMBLE: Preamble =
+    Preamble { magic: *b"LFM", version: 1, foreign: "this is no segment metadata" };
 
 /// What a segment holds; known once it is sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,9 +69,7 @@ pub(crate) struct SegmentMetadata {
 impl SegmentMetadata {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SEGMENT_METADATA_BYTES);
-        out.extend_from_slice(&MAGIC);
-        out.put_u8(VERSION);
-        out.put_u32(0);
+        let start = PREAMBLE.begin(&mut out);
         out.extend_from_slice(&self.table_id);
         out.put_u32(self.segment.0);
         out.put_u8(u8::from(self.sealed.is_some()));
@@ -93,33 +92,18 @@ impl SegmentMetadata {
         ] {
             out.put_u64(field);
         }
-        let crc = crc32c(&out[8..]);
-        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        Preamble::finish(start, &mut out);
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::new(bytes);
-        if fields.take(3)? != MAGIC {
-            return Err(Malformed::damaged(0, "this is no segment metadata"));
-        }
-        let version = fields.u8()?;
-        if version > VERSION {
-            return Err(Malformed::Future { found: version.into(), supported: VERSION.into() });
-        }
-        if version == 0 {
-            return Err(Malformed::damaged(3, "version 0 does not exist"));
-        }
-        let crc = fields.u32()?;
+        let claimed = PREAMBLE.take(&mut fields)?;
         if bytes.len() != SEGMENT_METADATA_BYTES {
             let reason = format!("{} bytes, {SEGMENT_METADATA_BYTES} expected", bytes.len());
             return Err(Malformed::damaged(bytes.len() as u64, reason));
         }
-        let found = crc32c(&bytes[8..]);
-        if found != crc {
-            let reason = format!("checksum is {found:08x}, {crc:08x} expected");
-            return Err(Malformed::damaged(4, reason));
-        }
+        Preamble::check(claimed, &bytes[PREAMBLE_BYTES..])?;
         let mut table_id = [0; 16];
         table_id.copy_from_slice(fields.take(16)?);
         let segment = SegmentNumber(fields.u32()?);
@@ -161,6 +145,7 @@ impl SegmentMetadata {
 
 #[cfg(test)]
 mod tests {
+    use super::super::crc32c;
     use super::*;
 
     #[test]
