@@ -48,7 +48,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-pub(crate) use self::candidates::Lookup;
+pub(crate) use self::candidates::{Candidate, Candidates, Lookup};
 pub(crate) use self::change::{Change, Inserted};
 
 use self::change::{Halt, InOrder, Insertion};

@@ -32,6 +32,17 @@ pub(crate) struct RecordBytes {
 }
 
 impl RecordBytes {
+    /// What keeps the record from being that of an entry; `None` when it is.
+    pub(crate) fn difference_from(&self, entry: &Entry) -> Option<String> {
+        let header = &self.header;
+        if header.id != entry.id {
+            return Some(format!("value {} expected, {} found", entry.id, header.id));
+        }
+        let is_same =
+            header.value_bytes == entry.value_bytes && header.dedicated == entry.dedicated;
+        (!is_same).then(|| "length or place of the value differ from its entry".to_owned())
+    }
+
     /// Reads the record at `offset`: `hint_bytes` of it at once, more when header and key need it.
     pub(crate) fn read(file: &DiskFile, offset: u64, hint_bytes: usize) -> Result<Self> {
         match Self::read_once(file, offset, hint_bytes) {

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::settings::Usage;
+use super::usage::Usage;
+use crate::config::Config;
 use crate::disk::{DiskFile, sync_together};
 use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
@@ -30,6 +31,10 @@ use crate::segment::packed::PackedShard;
 /// Records up to this length are put together in one buffer; longer ones are written from where
 /// their parts are.
 const COPIED_BYTES_MAX: u64 = 32 * 1024;
+
+/// A segment is closed when its memtable takes this much memory: with the longest keys that comes
+/// before it has many.
+const MEMTABLE_BYTES_MAX: usize = 128 << 20;
 
 #[cfg(not(shuttle))]
 thread_local! {
@@ -450,6 +455,13 @@ impl ActiveSegment {
             }
         }
         Ok(is_unused)
+    }
+
+    /// Whether it has taken as much as it should.
+    pub(crate) fn is_full(&self, config: &Config) -> bool {
+        self.record_bytes.load(Ordering::Relaxed) >= config.segment_bytes_max
+            || self.key_count() >= config.segment_keys_max
+            || self.memtable.bytes() >= MEMTABLE_BYTES_MAX
     }
 
     /// How many names it mentions.

@@ -25,7 +25,7 @@ impl Table {
         self.health.check_writable()?;
         key::check_file(key)?;
         let hash = self.identity.hash(key);
-        self.with_active(|active| {
+        self.segments.with_active(|active| {
             self.mention_parents(active, key, self.context.clock.now_ns(), Parents::Require)?;
             let _stripe = self.locks.lock(key);
             let entry = self.find_settling(key)?;
@@ -37,7 +37,7 @@ impl Table {
     pub(crate) fn remove_value(&self, key: &[u8], id: ValueId) -> Result<bool> {
         self.health.check_writable()?;
         let hash = self.identity.hash(key);
-        self.with_active(|active| {
+        self.segments.with_active(|active| {
             let _stripe = self.locks.lock(key);
             match self.find_live_entry(hash, key)? {
                 Some(entry) if entry.id == id => {
@@ -55,7 +55,7 @@ impl Table {
         key::check(key)?;
         let hash = self.identity.hash(key);
         let now_ns = self.context.clock.now_ns();
-        self.with_active(|active| {
+        self.segments.with_active(|active| {
             if key::parent(key).is_some() && !is_mentioned(active, hash, key) {
                 self.mention_parents(active, key, 0, Parents::Require)?;
             }
@@ -93,15 +93,16 @@ impl Table {
         if from.ends_with(b"/") {
             return self.rename_folder(from, to);
         }
-        self.with_active(|active| {
-            let now_ns = self.context.clock.now_ns();
-            self.mention_parents(active, to, now_ns, Parents::Require)?;
-            let _stripes = self.locks.lock_all([from, to]);
-            let entry = self.find_settling(from)?;
-            let target = self.find_replaceable(to, replace)?;
-            self.move_entry(active, from, to, &entry, target.as_ref())
-        })
-        .inspect(|_| self.touch_parent(from))
+        self.segments
+            .with_active(|active| {
+                let now_ns = self.context.clock.now_ns();
+                self.mention_parents(active, to, now_ns, Parents::Require)?;
+                let _stripes = self.locks.lock_all([from, to]);
+                let entry = self.find_settling(from)?;
+                let target = self.find_replaceable(to, replace)?;
+                self.move_entry(active, from, to, &entry, target.as_ref())
+            })
+            .inspect(|_| self.touch_parent(from))
     }
 
     fn rename_folder(&self, from: &[u8], to: &[u8]) -> Result<Entry> {
@@ -109,7 +110,7 @@ impl Table {
             let reason = "a folder cannot be moved into itself";
             return Err(Error::InvalidKey { key: printable(to), reason });
         }
-        let renamed = self.with_active_alone(|active| {
+        let renamed = self.segments.with_active_alone(|active| {
             self.mention_parents(active, to, self.context.clock.now_ns(), Parents::Require)?;
             let entry = self.find_settling(from)?;
             if !self.folder_is_empty(from)? {
@@ -175,7 +176,7 @@ impl Table {
         key::check_file(to)?;
         let hash = self.identity.hash(to);
         let id = self.ids.take()?;
-        self.with_active(|active| {
+        self.segments.with_active(|active| {
             let now_ns = self.context.clock.now_ns();
             self.mention_parents(active, to, now_ns, Parents::Require)?;
             let _stripe = self.locks.lock(to);
@@ -211,7 +212,7 @@ impl Table {
         id: ValueId,
         written_at_ns: u64,
     ) -> Result<Entry> {
-        let (record, file) = self.record_of(entry)?;
+        let (record, file) = self.segments.record_of(entry)?;
         let header = record.header;
         let mut checksums =
             vec![0; usize::try_from(4 * block_count(header.value_bytes)).unwrap_or(0)];
@@ -243,7 +244,7 @@ impl Table {
             return Ok(dedicated);
         }
         // Not from the cache: its path may be one from before the file was stored.
-        let source = self.dirs.open(&values_name(record.segment, dedicated))?;
+        let source = self.segments.dirs().open(&values_name(record.segment, dedicated))?;
         let number = active.reserve_dedicated();
         let target = source.path().with_file_name(values_name(active.number, number));
         self.context.disk.hard_link(source.path(), &target)?;

@@ -7,34 +7,25 @@
 use std::sync::Arc;
 
 use super::Table;
-use super::sealed::SealedSegment;
 use super::view::View;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result, printable};
 use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::KeyHash;
 use crate::format::location::Location;
-use crate::format::sort_key::sort_key;
-use crate::keymap::{Keymap, Lookup};
-use crate::layout::segment_files::values_name;
-use crate::segment::descriptors::FileKey;
+use crate::keymap::{Candidate, Candidates, Lookup};
 use crate::segment::value::RecordBytes;
-
-/// Records up to this length are read whole with their header; of longer ones only the start.
-const WHOLE_RECORD_BYTES_MAX: usize = 64 * 1024 + 4096;
-/// What is read of a longer record to see its header and key.
-const RECORD_START_BYTES: usize = 512;
 
 /// What was found of a key.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum KeyHit {
     /// In a memtable or a run: the record itself was not read.
     Entry(Entry),
     /// Through the keymap: the record was read on the way.
     Record(Entry, RecordBytes, Arc<DiskFile>),
 }
 
-impl Found {
+impl KeyHit {
     pub(super) fn entry(&self) -> &Entry {
         match self {
             Self::Entry(entry) | Self::Record(entry, ..) => entry,
@@ -60,19 +51,19 @@ impl Table {
     }
 
     /// The newest mention of the key, if it is a live one.
-    pub(super) fn find_live(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Found>> {
+    pub(super) fn find_live(&self, hash: KeyHash, key: &[u8]) -> Result<Option<KeyHit>> {
         let found = self.find(hash, key)?;
         Ok(found.filter(|found| !self.is_expired(found.entry())))
     }
 
     /// The newest mention of the key unless it is a removal. It may have expired.
-    fn find(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Found>> {
-        let mut view = self.view.load();
+    fn find(&self, hash: KeyHash, key: &[u8]) -> Result<Option<KeyHit>> {
+        let mut view = self.segments.view();
         loop {
             let found = self.find_in_view(&view, hash, key)?;
             // The keymap may have been emptied meanwhile, to be made anew. Before that the view was
             // told to search the runs instead.
-            let now = self.view.load();
+            let now = self.segments.view();
             if found.is_some() || now.unindexed.len() <= view.unindexed.len() {
                 return Ok(found);
             }
@@ -80,157 +71,66 @@ impl Table {
         }
     }
 
-    fn find_in_view(&self, view: &View, hash: KeyHash, key: &[u8]) -> Result<Option<Found>> {
+    fn find_in_view(&self, view: &View, hash: KeyHash, key: &[u8]) -> Result<Option<KeyHit>> {
         for segment in view.unsealed() {
             match segment.memtable.get(hash, key) {
-                Some(Mention::Put(entry)) => return Ok(Some(Found::Entry(entry))),
+                Some(Mention::Put(entry)) => return Ok(Some(KeyHit::Entry(entry))),
                 Some(Mention::Removed { .. }) => return Ok(None),
                 None => {}
             }
         }
         if !view.unindexed.is_empty()
-            && let Some(mention) = self.find_in_runs(view.unindexed.iter(), key)?
+            && let Some(mention) = self.index.find_in_runs(view.unindexed.iter(), key)?
         {
             return Ok(found_entry(mention));
         }
-        match &self.keymap {
-            Some(keymap) if !view.sealed.is_empty() => self.find_in_keymap(keymap, view, hash, key),
-            _ => Ok(None),
+        if view.sealed.is_empty() {
+            return Ok(None);
         }
-    }
-
-    fn find_in_keymap(
-        &self,
-        keymap: &Keymap,
-        view: &View,
-        hash: KeyHash,
-        key: &[u8],
-    ) -> Result<Option<Found>> {
-        match keymap.lookup(hash, self.lowest_live()) {
-            Lookup::Damaged => {
-                self.note_damaged_keymap();
-                let mention = self.find_in_runs(view.sealed.values().rev(), key)?;
+        match self.index.lookup(hash, self.segments.lowest_live()) {
+            None => Ok(None),
+            Some(Lookup::Damaged) => {
+                let mention = self.index.find_in_runs(view.sealed.values().rev(), key)?;
                 Ok(mention.and_then(found_entry))
             }
-            Lookup::Found(candidates) => {
-                for candidate in candidates.iter() {
-                    let hint = record_hint(candidate.record_bytes_max as usize);
-                    let Some((record, file)) = self.read_record(candidate.location, hint)? else {
-                        continue;
-                    };
-                    if record.key() == key && !record.header.dead {
-                        let entry = entry_of(&record, candidate.location, &file)?;
-                        return Ok(Some(Found::Record(entry, record, file)));
-                    }
-                    // Two keys may have one fingerprint; but a record that the keymap never meant
-                    // must not make the key look absent.
-                    if self.identity.hash(record.key()).fingerprint() != hash.fingerprint() {
-                        let found = printable(record.key());
-                        let reason = format!("the record is that of {found:?}");
-                        return Err(Error::corrupt(file.path(), candidate.location.offset, reason));
-                    }
-                }
-                Ok(None)
-            }
+            Some(Lookup::Found(candidates)) => self.find_among(&candidates, hash, key),
         }
     }
 
-    fn find_in_runs<'a>(
+    /// The record of the key, where the keymap says that it may be.
+    fn find_among(
         &self,
-        newest_first: impl Iterator<Item = &'a Arc<SealedSegment>>,
+        candidates: &Candidates,
+        hash: KeyHash,
         key: &[u8],
-    ) -> Result<Option<Mention>> {
-        let sort_key = sort_key(key);
-        for segment in newest_first {
-            if let Some(mention) = segment.run(&self.run_files)?.get(&sort_key)? {
-                return Ok(Some(mention));
+    ) -> Result<Option<KeyHit>> {
+        for candidate in candidates.iter() {
+            let Candidate { location, record_bytes_max } = candidate;
+            let Some((record, file)) = self.segments.read_record(location, record_bytes_max)?
+            else {
+                continue;
+            };
+            if record.key() == key && !record.header.dead {
+                let entry = entry_of(&record, location, &file)?;
+                return Ok(Some(KeyHit::Record(entry, record, file)));
+            }
+            // Two keys may have one fingerprint; but a record that the keymap never meant must not
+            // make the key look absent.
+            if self.identity.hash(record.key()).fingerprint() != hash.fingerprint() {
+                let found = printable(record.key());
+                let reason = format!("the record is that of {found:?}");
+                return Err(Error::corrupt(file.path(), location.offset, reason));
             }
         }
         Ok(None)
     }
-
-    /// Reads the record at a location; `None` when its segment has been dropped meanwhile.
-    fn read_record(
-        &self,
-        location: Location,
-        hint_bytes: usize,
-    ) -> Result<Option<(RecordBytes, Arc<DiskFile>)>> {
-        let file = match self.shard_file(location.segment, u32::from(location.shard)) {
-            Err(Error::MissingFile { .. }) if location.segment < self.lowest_live() => {
-                return Ok(None);
-            }
-            other => other?,
-        };
-        let record = RecordBytes::read(&file, location.offset, hint_bytes)?;
-        Ok(Some((record, file)))
-    }
-
-    /// The record of an entry, read whole when it is short.
-    pub(super) fn record_of(&self, entry: &Entry) -> Result<(RecordBytes, Arc<DiskFile>)> {
-        let hint = record_hint(entry.record_bytes as usize);
-        let read = match self.read_record(entry.location, hint) {
-            Err(damage @ Error::Corrupt { .. }) => {
-                self.read_unsettled(entry).map(Some).ok_or(damage)?
-            }
-            other => other?,
-        };
-        match read {
-            Some((record, file)) => match difference(&record, entry) {
-                None => Ok((record, file)),
-                Some(reason) => Err(Error::corrupt(file.path(), entry.location.offset, reason)),
-            },
-            None => Err(Error::NotFound { key: format!("value {}", entry.id) }),
-        }
-    }
-
-    /// The record of an entry in a segment that is not sealed yet, although its header is damaged: a
-    /// power cut while headers were being rewritten leaves such. Sealing writes it anew.
-    fn read_unsettled(&self, entry: &Entry) -> Option<(RecordBytes, Arc<DiskFile>)> {
-        let view = self.view.load();
-        let segment = view.unsealed().find(|segment| segment.number == entry.location.segment)?;
-        let shard = segment.shards.get(usize::from(entry.location.shard))?;
-        let file = Arc::clone(shard.file().ok()?);
-        let record = RecordBytes::read_half_rewritten(&file, entry).ok()?;
-        segment.have_rewritten(entry.location);
-        Some((record, file))
-    }
-
-    /// The open file of a shard, packed or dedicated.
-    pub(super) fn shard_file(
-        &self,
-        segment: crate::format::location::SegmentNumber,
-        shard: u32,
-    ) -> Result<Arc<DiskFile>> {
-        let view = self.view.load();
-        if let Some(unsealed) = view.unsealed().find(|unsealed| unsealed.number == segment)
-            && let Some(packed) = usize::try_from(shard).ok().and_then(|i| unsealed.shards.get(i))
-        {
-            return packed.file().map(Arc::clone);
-        }
-        let key = FileKey { table: self.identity.number, segment, file: shard };
-        self.context.descriptors.get(key, || self.dirs.open(&values_name(segment, shard)))
-    }
 }
 
-/// What keeps a record from being that of an entry.
-pub(super) fn difference(record: &RecordBytes, entry: &Entry) -> Option<String> {
-    let header = &record.header;
-    if header.id != entry.id {
-        return Some(format!("value {} expected, {} found", entry.id, header.id));
-    }
-    let is_same = header.value_bytes == entry.value_bytes && header.dedicated == entry.dedicated;
-    (!is_same).then(|| "length or place of the value differ from its entry".to_owned())
-}
-
-fn found_entry(mention: Mention) -> Option<Found> {
+fn found_entry(mention: Mention) -> Option<KeyHit> {
     match mention {
-        Mention::Put(entry) => Some(Found::Entry(entry)),
+        Mention::Put(entry) => Some(KeyHit::Entry(entry)),
         Mention::Removed { .. } => None,
     }
-}
-
-fn record_hint(record_bytes: usize) -> usize {
-    if record_bytes <= WHOLE_RECORD_BYTES_MAX { record_bytes } else { RECORD_START_BYTES }
 }
 
 fn entry_of(record: &RecordBytes, location: Location, file: &DiskFile) -> Result<Entry> {

@@ -63,12 +63,12 @@ impl Table {
     fn sync_segments(&self) -> Result<()> {
         self.health.check_not_poisoned()?;
         self.signals.note_flush();
-        let view = self.view.load_full();
+        let view = self.segments.view_to_keep();
         // Oldest first, so that a mention is never durable before what it refers to.
         let unsealed: Vec<_> = view.unsealed().map(Arc::clone).collect();
         for segment in unsealed.iter().rev() {
             segment
-                .sync(&self.dirs)
+                .sync(self.segments.dirs())
                 .inspect_err(|error| self.health.poison_unless_unopened(error))?;
         }
         Ok(())

@@ -29,10 +29,10 @@ impl Table {
     pub fn create_folder(&self, folder: &[u8], attributes: Attributes) -> Result<Entry> {
         self.health.check_writable()?;
         key::check_folder(folder)?;
-        self.ensure_room()?;
+        self.segments.ensure_room()?;
         let now_ns = self.context.clock.now_ns();
         let id = self.ids.take()?;
-        self.with_active(|active| {
+        self.segments.with_active(|active| {
             self.mention_parents(active, folder, now_ns, Parents::Require)?;
             let _stripe = self.locks.lock(folder);
             self.check_no_file(folder)?;
@@ -47,7 +47,7 @@ impl Table {
     pub fn remove_folder(&self, folder: &[u8]) -> Result<()> {
         self.health.check_writable()?;
         key::check_folder(folder)?;
-        self.with_active_alone(|active| {
+        self.segments.with_active_alone(|active| {
             let hash = self.identity.hash(folder);
             let Some(entry) = self.find_live_entry(hash, folder)? else {
                 return Err(Error::NotFound { key: printable(folder) });
@@ -95,32 +95,11 @@ impl Table {
         }
         let now_ns = self.context.clock.now_ns();
         for folder in &homeless {
-            self.with_active(|active| {
+            self.segments.with_active(|active| {
                 self.mention_parents(active, &[folder, &b"x"[..]].concat(), now_ns, Parents::Make)
             })?;
         }
         Ok(homeless.len() as u64)
-    }
-
-    /// Runs a change of the active segment while nobody else writes.
-    pub(super) fn with_active_alone<T>(
-        &self,
-        mut write: impl FnMut(&ActiveSegment) -> Result<T>,
-    ) -> Result<T> {
-        loop {
-            // Opens a segment when there is none.
-            self.with_active(|_| Ok(()))?;
-            let view = self.view.load_full();
-            let Some(active) = &view.active else { continue };
-            let gate = active.gate.write();
-            if *gate {
-                continue;
-            }
-            let result = write(active);
-            drop(gate);
-            self.signals.note_write();
-            return result;
-        }
     }
 
     /// Sees to it that the folders above a key are mentioned in the active segment.
@@ -196,7 +175,7 @@ impl Table {
 
     /// Moves the modification time of the folder a key is in, after an entry went away.
     pub(super) fn touch_parent(&self, key: &[u8]) {
-        if let Some(active) = &self.view.load().active {
+        if let Some(active) = &self.segments.view().active {
             self.touch_parent_in(active, key, self.context.clock.now_ns());
         }
     }
@@ -214,16 +193,10 @@ impl Table {
 
     /// Ends all use of the table if nothing live is in it; tells whether.
     pub(crate) fn abandon_if_empty(&self) -> Result<bool> {
-        {
-            // Without segments there is nothing in it, and no new one can come meanwhile.
-            let _change = self.change.lock();
-            let view = self.view.load();
-            if view.unsealed().next().is_none() && view.sealed.is_empty() {
-                self.abandon();
-                return Ok(true);
-            }
+        if self.segments.end_if_none(|| self.abandon()) {
+            return Ok(true);
         }
-        self.with_active_alone(|_| {
+        self.segments.with_active_alone(|_| {
             let is_empty = self.folder_is_empty(b"")?;
             if is_empty {
                 self.abandon();

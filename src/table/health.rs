@@ -148,16 +148,16 @@ impl Health {
             roots.mark_failed(root, &error.to_string());
         }
     }
+}
 
-    /// Whether writing failed for a reason that another drive may not have.
-    pub(super) fn is_drive_failure(error: &Error) -> bool {
-        match error {
-            Error::Io { operation: Operation::Write, source, .. } => {
-                error.is_no_space()
-                    // ext4 makes itself read-only when its journal cannot be written.
-                    || matches!(source.raw_os_error(), Some(libc::EIO | libc::EROFS))
-            }
-            _ => false,
+/// Whether writing failed for a reason that another drive may not have.
+pub(super) fn is_drive_failure(error: &Error) -> bool {
+    match error {
+        Error::Io { operation: Operation::Write, source, .. } => {
+            error.is_no_space()
+                // ext4 makes itself read-only when its journal cannot be written.
+                || matches!(source.raw_os_error(), Some(libc::EIO | libc::EROFS))
         }
+        _ => false,
     }
 }

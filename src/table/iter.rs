@@ -105,7 +105,7 @@ impl Table {
 
     /// What knows names, newest first, and the judge of what is alive.
     fn layers(&self) -> Result<(Vec<Layer>, Choose)> {
-        let view = self.view.load();
+        let view = self.segments.view();
         let memtables =
             view.unsealed().map(|segment| Layer::Memtable(Arc::clone(&segment.memtable)));
         let mut layers: Vec<Layer> = memtables.collect();
@@ -124,15 +124,13 @@ impl Table {
 
     /// The run of a segment; none when the segment was dropped meanwhile.
     fn run_layer(&self, segment: &SealedSegment) -> Result<Option<Layer>> {
-        match segment.run(&self.run_files) {
+        match self.index.run(segment) {
             Ok(run) => Ok(Some(Layer::Run(run))),
-            Err(Error::MissingFile { .. }) if segment.number < self.lowest_live() => Ok(None),
+            Err(Error::MissingFile { .. }) if segment.number < self.segments.lowest_live() => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
-    }
-
-    pub(super) fn shared(&self) -> Result<Arc<Self>> {
-        self.me.upgrade().ok_or(Error::Closed)
     }
 }
 

@@ -59,7 +59,7 @@ impl Table {
                 log::debug!("table {}: {error}", self.identity.name);
                 return;
             }
-            if let Some(active) = &self.view.load().active {
+            if let Some(active) = &self.segments.view().active {
                 active.memtable.put_many_in_order();
             }
         }
@@ -109,10 +109,37 @@ impl Table {
 
     fn do_upkeep(&self) -> Result<()> {
         self.health.check_not_poisoned()?;
-        self.make_spare()?;
+        self.segments.make_spare()?;
         self.expire()?;
-        while !self.signals.is_stopping() && self.seal_oldest()? {}
-        self.mend_keymap()?;
+        while !self.signals.is_stopping()
+            && let Some(oldest) = self.segments.oldest_closed()
+        {
+            if !self.drop_unsealed(&oldest)? {
+                self.seal(&oldest)?;
+            }
+        }
+        self.mend_index()?;
         self.expire()
+    }
+
+    /// Makes the keymap anew when that was asked for, or inserts what it could not take before.
+    fn mend_index(&self) -> Result<()> {
+        let is_rebuild = self.signals.take_rebuild();
+        if !is_rebuild && self.segments.view().unindexed.is_empty() {
+            return Ok(());
+        }
+        let sealed = if is_rebuild {
+            // From now on lookups search the runs, until the keymap is complete again.
+            let sealed = self.segments.search_all_runs();
+            self.index.clear()?;
+            sealed
+        } else {
+            Arc::clone(&self.segments.view().sealed)
+        };
+        self.index.catch_up(&sealed, self.segments.lowest_live())?;
+        if sealed.keys().next_back().is_none_or(|last| self.index.is_marked(*last)) {
+            self.segments.note_indexed(&sealed);
+        }
+        Ok(())
     }
 }

@@ -1,23 +1,35 @@
 //! A table: a namespace of values that are written once and expire together.
 //!
-//! This floor joins shards, key logs, memtables, runs and the keymap into one store: where a write
-//! goes is in `put.rs`, where a lookup goes in `find.rs`, how memory becomes durable in `flush.rs`
-//! and `seal.rs`, what a crash leaves in `recover.rs`, how values go away in `expire.rs`.
+//! This floor joins shards, key logs, memtables, runs and the keymap into one store. A [`Table`] owns
+//! parts, each the only one that touches its state:
+//!
+//! | part | what it knows |
+//! |---|---|
+//! | `identity` `ids` | who the table is; the identities it gives to values |
+//! | `health` | whether it may be used: closed, dropped, poisoned; which drive is to blame |
+//! | `lifetime` | the table file: time to live, grace, attributes of the folder; what has expired |
+//! | `segments` | which segments there are, which takes writes; the only place that replaces the view |
+//! | `index` | where a key is in the sealed segments: keymap and runs |
+//! | `locks` | the locks on names |
+//! | `signals` | what threads wait for |
+//!
+//! What is done with them, each file resting on those before it: a lookup (`find.rs`), reading and
+//! listing (`reader.rs`, `iter.rs`), folders (`folders.rs`), storing (`put.rs`, `writer.rs`),
+//! renaming and removing (`change.rs`); and, in their own time, `flush.rs`, `seal.rs`, `expire.rs`,
+//! which `maintenance.rs` calls. Opening is in `open.rs` and `recover.rs`.
 //!
 //! # Locks
 //!
 //! In this order, each optional; nothing takes an earlier one while it holds a later one:
 //!
-//! 0. `upkeep_io`: one round of sealing, expiry and mending at a time.
-//! 1. the table file's, in `lifetime.rs`, held over its replacement.
-//! 2. `change`: one change of the view at a time. Held over opening a segment, never over sealing.
-//! 3. `spare_io`: one segment is made at a time.
-//! 4. the gate of the active segment, for reading over each write, for writing to close it.
-//! 5. those on names, in `locks.rs`: one refresh of folder mentions at a time, then the stripes of the
-//!    keys concerned, in the order of their index.
-//! 6. the key log's append lock, the memtable's and `unsettled`: leaves.
+//! 1. `upkeep_io`: one round of sealing, expiry and mending at a time.
+//! 2. that of the table file, in `lifetime`, held over its replacement.
+//! 3. those of `segments`: a change of the view, the making of a segment, then the gate of the
+//!    active one, for reading over each write, for writing to close it.
+//! 4. those of `locks`: one refresh of folder mentions at a time, then the stripes of names.
 //!
-//! Readers take none but the leaves.
+//! All others are leaves, held over a few instructions or, in a key log, over one append. Readers
+//! take none but leaves.
 
 mod active;
 mod change;
@@ -31,9 +43,9 @@ mod health;
 mod hold;
 mod identity;
 mod ids;
+mod index;
 mod iter;
 mod key;
-mod keymap_upkeep;
 mod lifetime;
 mod locks;
 mod maintenance;
@@ -42,12 +54,12 @@ mod put;
 mod reader;
 mod recover;
 mod replay;
-mod room;
 mod seal;
 mod sealed;
+mod segments;
 mod settings;
 mod signals;
-mod spare;
+mod usage;
 mod view;
 mod watch;
 mod writer;
@@ -55,28 +67,26 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::format::location::SegmentNumber;
-use crate::keymap::Keymap;
-use crate::layout::segment_files::SegmentDirs;
-use crate::roots::RootIndex;
-
+use self::flush::GroupFlush;
 use self::health::Health;
 use self::identity::Identity;
 use self::ids::ValueIds;
+use self::index::Index;
 use self::lifetime::Lifetime;
 use self::locks::Locks;
+use self::segments::Segments;
 use self::signals::Signals;
+use crate::error::{Error, Result};
+use crate::roots::RootIndex;
 
 pub use self::iter::{Direction, FolderIter, KeyIter};
 pub use self::key::check_file as check_file_key;
 pub use self::reader::ValueReader;
-pub use self::settings::Usage;
+pub use self::usage::Usage;
 pub use self::writer::Writer;
 pub use crate::settings::TableSettings;
 
@@ -95,30 +105,15 @@ pub struct Table {
     identity: Arc<Identity>,
     context: Arc<Context>,
     health: Arc<Health>,
-    dirs: SegmentDirs,
-    run_files: sealed::RunFiles,
-
-    lifetime: Lifetime,
+    lifetime: Arc<Lifetime>,
     ids: ValueIds,
+    segments: Segments,
+    index: Index,
     locks: Locks,
-
-    view: ArcSwap<view::View>,
-    /// Locked over a round of upkeep.
-    upkeep_io: Mutex<()>,
-    change: Mutex<()>,
-    /// The segment after the active one, when it was made already; locked over the making.
-    spare_io: Mutex<Option<Arc<active::ActiveSegment>>>,
-    /// The first sealed segment whose run could not be read; `u32::MAX` for none.
-    unreadable_from: AtomicU32,
-    /// `None` when the database is open read-only and there is none that can be used.
-    keymap: Option<Keymap>,
-
-    next_segment: AtomicU32,
-    /// Segments below it are gone for good.
-    lowest_live: AtomicU32,
-
-    flushing: flush::GroupFlush,
     signals: Arc<Signals>,
+    flushing: GroupFlush,
+    /// Locked over a round of sealing, expiry and mending.
+    upkeep_io: Mutex<()>,
 }
 
 impl Table {
@@ -145,8 +140,8 @@ impl Table {
         self.identity.id_hex()
     }
 
-    fn lowest_live(&self) -> SegmentNumber {
-        SegmentNumber(self.lowest_live.load(Ordering::Acquire))
+    fn shared(&self) -> Result<Arc<Self>> {
+        self.me.upgrade().ok_or(Error::Closed)
     }
 }
 

@@ -2,23 +2,24 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::context::Context;
 use super::health::Health;
 use super::identity::Identity;
 use super::ids::ValueIds;
+use super::index::Index;
 use super::lifetime::{Lifetime, duration_ns};
 use super::locks::Locks;
 use super::sealed::RunFiles;
+use super::segments::{Segments, Surroundings};
 use super::signals::Signals;
 use super::{Table, flush};
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
+use crate::format::location::SegmentNumber;
 use crate::format::table_file::TableFile;
 use crate::keymap::Keymap;
 use crate::layout::segment_files::SegmentDirs;
@@ -99,8 +100,17 @@ impl Table {
         let health = Arc::new(Health::new(&identity, context, &signals));
         let ids = ValueIds::new(&identity, file.next_value_id);
         let locks = Locks::new(&identity);
-        let lowest_segment = file.lowest_segment;
-        let lifetime = Lifetime::new(context, &health, table_dirs, file);
+        let index = Index::new(&identity, context, &signals, run_files, keymap);
+        let lowest = SegmentNumber(file.lowest_segment);
+        let lifetime = Arc::new(Lifetime::new(context, &health, table_dirs, file));
+        let around = Surroundings {
+            identity: &identity,
+            context,
+            health: &health,
+            lifetime: &lifetime,
+            signals: &signals,
+        };
+        let segments = Segments::new(&around, dirs, lowest);
         let table = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             identity,
@@ -109,16 +119,9 @@ impl Table {
             locks,
             lifetime,
             health,
-            dirs,
-            run_files,
-            view: ArcSwap::default(),
+            segments,
+            index,
             upkeep_io: Mutex::default(),
-            change: Mutex::default(),
-            spare_io: Mutex::default(),
-            unreadable_from: AtomicU32::new(u32::MAX),
-            keymap,
-            next_segment: AtomicU32::new(lowest_segment),
-            lowest_live: AtomicU32::new(lowest_segment),
             flushing: flush::GroupFlush::default(),
             signals,
         });
@@ -141,19 +144,11 @@ impl Table {
         // Afterwards the roots are given back: nobody may still seal or write, and what was
         // written until now is to be flushed.
         let _upkeep = self.upkeep_io.lock();
-        self.wait_for_writes();
+        self.segments.wait_for_writes();
         // A table that was poisoned before says so here once more: not all of it is durable.
         let flushed = self.flush();
-        self.discard_spare();
-        flushed.and_then(|()| self.mark_all_indexed())
-    }
-
-    /// Returns when every write has ended that found the table open.
-    fn wait_for_writes(&self) {
-        let _change = self.change.lock();
-        if let Some(active) = &self.view.load().active {
-            drop(active.gate.write());
-        }
+        self.segments.discard_spare();
+        flushed.and_then(|()| self.index.mark_all(&self.segments.view()))
     }
 
     /// Ends all use of the table without keeping what it holds, since it is being dropped.

@@ -4,24 +4,16 @@
 //! the key's stripe is locked, the key is seen to be free, the record goes to the shard that the
 //! key's hash chooses, the mention to the key log, then into the memtable. Until the log has it
 //! nothing refers to the record; from then on it survives a kill of the process.
-//!
-//! A drive that has no room, or fails to write, closes the segment; the next one is placed on other
-//! drives and the write is made again there, once.
 
-use super::active::{ActiveSegment, Change};
+use super::active::Change;
 use super::draft::Draft;
 use super::folders::Parents;
-use super::health::Health;
 use super::{Table, key};
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::format::key_hash::KeyHash;
 use crate::format::log_record::{BODY_BYTES_MAX, mention_bytes_max};
-
-/// After so many bytes of records a flush begins at once, whatever the interval: drives write while
-/// more comes, and whoever waits for a flush never waits for much.
-const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 
 impl Table {
     /// Stores a value under a key that is free. Folders above it that are missing are made.
@@ -38,11 +30,11 @@ impl Table {
             writer.write_at(0, value)?;
             return writer.store(key, attributes);
         }
-        self.ensure_room()?;
+        self.segments.ensure_room()?;
         let hash = self.identity.hash(key);
         let now_ns = self.context.clock.now_ns();
         let draft = Draft::empty(self.ids.take()?, attributes, now_ns).with_value(value);
-        self.with_active(|active| {
+        self.segments.with_active(|active| {
             self.mention_parents(active, key, now_ns, Parents::Make)?;
             let _stripe = self.locks.lock_file(hash);
             self.check_free(hash, key)?;
@@ -57,11 +49,11 @@ impl Table {
     pub fn put_batch(&self, pairs: &[(&[u8], &[u8])]) -> Result<()> {
         self.health.check_writable()?;
         self.check_batch(pairs)?;
-        self.ensure_room()?;
+        self.segments.ensure_room()?;
         let attributes = self.default_attributes(Kind::File);
         let now_ns = self.context.clock.now_ns();
         let hashes: Vec<KeyHash> = pairs.iter().map(|(key, _)| self.identity.hash(key)).collect();
-        self.with_active(|active| {
+        self.segments.with_active(|active| {
             for (key, _) in pairs {
                 self.mention_parents(active, key, now_ns, Parents::Make)?;
             }
@@ -97,51 +89,6 @@ impl Table {
             return Err(Error::InvalidSetting { setting: "batch", value, allowed });
         }
         Ok(())
-    }
-
-    /// Runs a write against the active segment, opening one when there is none.
-    pub(super) fn with_active<T>(
-        &self,
-        mut write: impl FnMut(&ActiveSegment) -> Result<T>,
-    ) -> Result<T> {
-        let mut tried_again = false;
-        loop {
-            let view = self.view.load();
-            let Some(active) = &view.active else {
-                self.open_segment()?;
-                continue;
-            };
-            let gate = active.gate.read();
-            if *gate {
-                drop(gate);
-                // Whoever closed it holds the lock until the view has a new state.
-                drop(self.change.lock());
-                continue;
-            }
-            self.health.check_open()?;
-            let result = write(active);
-            drop(gate);
-            self.signals.note_write();
-            if active.unsynced_bytes() >= UNSYNCED_BYTES_MAX {
-                self.signals.hurry_flush();
-            }
-            match result {
-                Err(error) if !tried_again && Health::is_drive_failure(&error) => {
-                    tried_again = true;
-                    log::warn!("table {}: {error}; writing elsewhere", self.identity.name);
-                    self.health.blame_drive(&error);
-                    self.discard_spare();
-                    self.rotate(active);
-                }
-                result => {
-                    self.ask_for_spare(active);
-                    if self.is_full(active) {
-                        self.rotate(active);
-                    }
-                    return result;
-                }
-            }
-        }
     }
 
     /// Refuses a key that stands for something live, as a file or as a folder.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Table;
-use super::find::Found;
+use super::find::KeyHit;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
@@ -70,15 +70,15 @@ impl Table {
     /// Opens a stored value for reading.
     pub fn open_value(&self, entry: &Entry) -> Result<ValueReader> {
         self.health.check_open()?;
-        let (record, file) = self.record_of(entry)?;
+        let (record, file) = self.segments.record_of(entry)?;
         self.reader(entry, &record, file)
     }
 
-    fn with_record(&self, found: Found) -> Result<(Entry, RecordBytes, Arc<DiskFile>)> {
-        match found {
-            Found::Record(entry, record, file) => Ok((entry, record, file)),
-            Found::Entry(entry) => {
-                let (record, file) = self.record_of(&entry)?;
+    fn with_record(&self, hit: KeyHit) -> Result<(Entry, RecordBytes, Arc<DiskFile>)> {
+        match hit {
+            KeyHit::Record(entry, record, file) => Ok((entry, record, file)),
+            KeyHit::Entry(entry) => {
+                let (record, file) = self.segments.record_of(&entry)?;
                 Ok((entry, record, file))
             }
         }
@@ -94,7 +94,7 @@ impl Table {
         let data = if header.dedicated == 0 {
             Arc::clone(&file)
         } else {
-            self.shard_file(entry.location.segment, header.dedicated)?
+            self.segments.shard_file(entry.location.segment, header.dedicated)?
         };
         Ok(ValueReader(ValueBytes::new(header, file, entry.location.offset, data)))
     }

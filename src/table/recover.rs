@@ -34,7 +34,7 @@ struct FoundSegment {
 
 impl Table {
     pub(super) fn recover(&self) -> Result<()> {
-        let listing = self.dirs.list()?;
+        let listing = self.segments.dirs().list()?;
         listing.check_unique()?;
         if let Some(first) = listing.unknown.first() {
             log::warn!(
@@ -61,22 +61,21 @@ impl Table {
                 }
                 None => unsealed.push(self.take_up(segment, &listing, &mut trust)?),
             }
-            self.next_segment.fetch_max(number.0 + 1, Ordering::AcqRel);
+            self.segments.note_number(number);
         }
-        if self.context.read_only {
-            // Nothing is written, so what the keymap lacks is looked for in the runs.
-            view.unindexed = self.above_mark(&sealed);
-        } else if !self.catch_up_from_drive(&sealed)? {
-            // The same until upkeep has mended it.
-            view.unindexed = self.above_mark(&sealed);
+        // What the keymap lacks is looked for in the runs: of a database that is open read-only, and
+        // otherwise until upkeep has mended it.
+        if self.context.read_only || !self.catch_up(&sealed)? {
+            view.unindexed = self.index.above_mark(&sealed);
         }
         let newest_sealed = sealed.keys().next_back().copied().unwrap_or_default();
         // The newest may be a spare that was not needed yet. One that lost what it held, values in
         // files of their own perhaps, is none: a spare is taken away without a look at them.
+        let mut spare = None;
         if let [.., _, newest] = unsealed.as_slice()
             && newest.is_blank()?
         {
-            *self.spare_io.lock() = unsealed.pop();
+            spare = unsealed.pop();
         }
         // Only the newest segment takes writes; others were being sealed.
         if unsealed.last().is_some_and(|last| last.number > newest_sealed) {
@@ -91,28 +90,21 @@ impl Table {
         }
         view.sealing = unsealed.into_iter().rev().collect();
         view.sealed = Arc::new(sealed);
-        self.view.store(Arc::new(view));
+        self.segments.begin_with(view, spare);
         self.signals.wake_upkeep();
         Ok(())
     }
 
-    fn catch_up_from_drive(
-        &self,
-        sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>,
-    ) -> Result<bool> {
-        if let Some(keymap) = &self.keymap
-            && !self.above_mark(sealed).is_empty()
-        {
-            keymap.forget_cached();
-        }
-        self.catch_up(sealed)
+    fn catch_up(&self, sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>) -> Result<bool> {
+        self.index.forget_cached(sealed);
+        self.index.catch_up(sealed, self.segments.lowest_live())
     }
 
     fn read_metadata(&self, listing: &Listing) -> Result<BTreeMap<SegmentNumber, FoundSegment>> {
         let mut found = BTreeMap::new();
         for (file, _, path) in &listing.files {
             let SegmentFile::Metadata(number) = *file else { continue };
-            if number < self.lowest_live() {
+            if number < self.segments.lowest_live() {
                 continue;
             }
             let read = self.context.disk.read_small(path, SEGMENT_METADATA_BYTES as u64);
@@ -144,7 +136,7 @@ impl Table {
         for (file, _, path) in &listing.files {
             let is_leftover = match file.segment() {
                 None => true,
-                Some(number) if number < self.lowest_live() => true,
+                Some(number) if number < self.segments.lowest_live() => true,
                 Some(number) if found.contains_key(&number) => false,
                 // The metadata comes last when a segment is made, so nothing is in it without.
                 Some(_) if self.is_blank(path)? => true,
@@ -173,7 +165,7 @@ impl Table {
     /// Judges metadata that is damaged by what the key file tells, which is nearly the same. The
     /// damaged file stays as it is, for `check` to name, until the segment is sealed or dropped.
     fn metadata_of_keys(&self, number: SegmentNumber, damage: Error) -> Result<SegmentMetadata> {
-        let keys = self.dirs.open(&keys_name(number))?;
+        let keys = self.segments.dirs().open(&keys_name(number))?;
         let unsealed = |shards, opened_at_ns| SegmentMetadata {
             table_id: self.identity.id,
             segment: number,
@@ -186,7 +178,7 @@ impl Table {
             unsealed(header.shards, header.opened_at_ns)
         } else {
             let read = SealedSegment::new(number, SegmentSummary::default());
-            let Ok(run) = read.run(&self.run_files) else { return Err(damage) };
+            let Ok(run) = self.index.run(&read) else { return Err(damage) };
             let summary = summary_of_run(run.summary(), 0, self.context.clock.now_ns());
             let opened_at_ns = summary.first_written_at_ns;
             SegmentMetadata { sealed: Some(summary), ..unsealed(1, opened_at_ns) }
@@ -204,7 +196,7 @@ impl Table {
         if let Some(summary) = segment.metadata.sealed {
             return self.plausible(number, segment, summary).map(Some);
         }
-        let keys = self.dirs.open(&keys_name(number))?;
+        let keys = self.segments.dirs().open(&keys_name(number))?;
         let mut magic = [0; 3];
         keys.read_at(&mut magic, 0)?;
         if magic == LOG_MAGIC || magic == [0; 3] {
@@ -212,7 +204,7 @@ impl Table {
         }
         // The crash came between the run taking its name and the metadata saying so.
         let unread = SealedSegment::new(number, SegmentSummary::default());
-        let run = unread.run(&self.run_files)?;
+        let run = self.index.run(&unread)?;
         let now_ns = self.context.clock.now_ns();
         let summary = summary_of_run(run.summary(), segment.metadata.opened_at_ns, now_ns);
         if !self.context.read_only {
@@ -231,7 +223,7 @@ impl Table {
         summary: SegmentSummary,
     ) -> Result<SegmentSummary> {
         // One that cannot be opened costs its names, and whoever needs them tells of it.
-        let Ok(keys) = self.dirs.open(&keys_name(number)) else { return Ok(summary) };
+        let Ok(keys) = self.segments.dirs().open(&keys_name(number)) else { return Ok(summary) };
         if summary.files + summary.folders + summary.removals <= keys.len()? {
             return Ok(summary);
         }
@@ -252,9 +244,9 @@ impl Table {
         let number = metadata.segment;
         let open = |name: String| {
             if self.context.read_only {
-                self.dirs.open(&name)
+                self.segments.dirs().open(&name)
             } else {
-                self.dirs.open_writable(&name)
+                self.segments.dirs().open_writable(&name)
             }
         };
         let keys = Arc::new(open(keys_name(number))?);
@@ -306,7 +298,7 @@ impl Table {
         if !self.context.read_only {
             // Whoever wrote them was killed before they were synced.
             for shard in &plan.unsynced_dedicated {
-                match self.dirs.open(&values_name(number, *shard)) {
+                match self.segments.dirs().open(&values_name(number, *shard)) {
                     Ok(file) => segment.note_dedicated(Arc::new(file)),
                     Err(error) => {
                         log::warn!("table {}: it is not synced: {error}", self.identity.name);
@@ -335,7 +327,8 @@ impl Table {
         // What cannot be looked at is not judged: readers get the error.
         let Ok(file) = shard.file() else { return true };
         replay::is_whole(entry, file, |dedicated| {
-            let file = self.dirs.open(&values_name(entry.location.segment, dedicated))?;
+            let file =
+                self.segments.dirs().open(&values_name(entry.location.segment, dedicated))?;
             file.forget_cached();
             Ok(Arc::new(file))
         })

@@ -10,7 +10,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::find::difference;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Mention};
@@ -204,7 +203,7 @@ pub(super) fn is_whole(
         let offset = entry.location.offset;
         let hint = RECORD_START_BYTES.min(entry.record_bytes as usize);
         let record = RecordBytes::read(shard, offset, hint)?;
-        if let Some(reason) = difference(&record, entry) {
+        if let Some(reason) = record.difference_from(entry) {
             return Err(Error::corrupt(shard.path(), offset, reason));
         }
         let data = match record.header.dedicated {

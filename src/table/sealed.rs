@@ -1,5 +1,6 @@
 //! A sealed segment: files that never change, and what is known of them without reading them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -36,6 +37,9 @@ impl SealedSegment {
         Ok(run)
     }
 }
+
+/// All sealed segments by number, as a view has them.
+pub(crate) type SealedSegments = Arc<BTreeMap<SegmentNumber, Arc<SealedSegment>>>;
 
 /// Where the runs of a table are opened from.
 #[derive(Clone, Debug)]

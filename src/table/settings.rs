@@ -2,30 +2,12 @@
 
 use std::time::Duration;
 
-use super::Table;
+use super::{Table, Usage};
 use crate::error::Result;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
-use crate::keymap::{Keymap, KeymapStats};
+use crate::keymap::KeymapStats;
 use crate::settings::TableSettings;
-
-/// What a table holds. Values that have expired count until their segment is dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Files and links.
-    pub keys: u64,
-    /// Bytes of their values.
-    pub bytes: u64,
-    /// Segments, sealed or not.
-    pub segments: u64,
-}
-
-impl Usage {
-    fn add(&mut self, keys: u64, bytes: u64) {
-        self.keys = self.keys.saturating_add(keys);
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-}
 
 impl Table {
     /// The settings now in force.
@@ -71,7 +53,7 @@ impl Table {
         let stored_at_ns = match entry.kind() {
             Kind::Folder => {
                 let segment = entry.location.segment;
-                self.view.load().last_written_ns(segment).unwrap_or(0).max(entry.written_at_ns)
+                self.segments.view().last_written_ns(segment).unwrap_or(0).max(entry.written_at_ns)
             }
             Kind::File | Kind::Symlink => entry.written_at_ns,
         };
@@ -93,29 +75,17 @@ impl Table {
 
     /// Size and fill of the keymap; `None` when the database is open read-only and has none.
     pub fn keymap_stats(&self) -> Result<Option<KeymapStats>> {
-        self.keymap.as_ref().map(Keymap::stats).transpose()
+        self.index.stats()
+    }
+
+    /// When the newest value was written, ns since the epoch; `None` for a table without values.
+    pub(crate) fn last_written_ns(&self) -> Option<u64> {
+        self.segments.view().newest_ns()
     }
 
     /// Keys and bytes of the table.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let view = self.view.load();
-        let mut usage = Usage::default();
-        let mut gone = Usage::default();
-        for sealed in view.sealed.values() {
-            let summary = &sealed.summary;
-            usage.add(summary.files, summary.value_bytes);
-            gone.add(summary.superseded_keys, summary.superseded_bytes);
-            usage.segments += 1;
-        }
-        for unsealed in view.unsealed() {
-            let (put, superseded) = unsealed.usage();
-            usage.add(put.keys, put.bytes);
-            gone.add(superseded.keys, superseded.bytes);
-            usage.segments += 1;
-        }
-        usage.keys = usage.keys.saturating_sub(gone.keys);
-        usage.bytes = usage.bytes.saturating_sub(gone.bytes);
-        usage
+        self.segments.usage()
     }
 }

@@ -174,7 +174,7 @@ impl Writer {
                 }
                 let length = bytes.len() as u64;
                 if length > spill.room {
-                    spill.room = self.table.room_to_grow(spill.root)?.max(length);
+                    spill.room = self.table.segments.room_to_grow(spill.root)?.max(length);
                 }
                 spill.file.write_all_at(bytes, offset)?;
                 spill.room -= length;
@@ -257,8 +257,8 @@ impl Writer {
             return Ok(());
         };
         let table = &self.table;
-        let root = table.choose_root(content.len() as u64)?;
-        let dir = table.dirs.dir(root).map(Path::to_path_buf).unwrap_or_default();
+        let root = table.segments.choose_root(self.id.0, content.len() as u64)?;
+        let dir = table.segments.dirs().dir(root).map(Path::to_path_buf).unwrap_or_default();
         let path = dir.join(spill_name(self.id.0));
         let file = Arc::new(table.context.disk.create_new(&path)?);
         let mut spill = SpillFile {
@@ -317,7 +317,7 @@ impl Writer {
         let draft = Draft::empty(id, attributes, 0);
         let entry = match &mut self.content {
             Content::Memory(content) => {
-                table.ensure_room()?;
+                table.segments.ensure_room()?;
                 let mut draft = draft.with_value(content);
                 table.store_draft(key, &mut draft, self.parents, |_| Ok(0))?
             }
@@ -370,8 +370,8 @@ impl SpillFile {
     /// Leaves the file to what was stored and goes on in a copy of it: a crash before the value is
     /// stored again must find what was stored as it was, and so must whoever reads it.
     fn go_on_in_copy(&mut self, table: &Table, id: ValueId) -> Result<()> {
-        let root = table.choose_root(self.bytes)?;
-        let dir = table.dirs.dir(root).map(Path::to_path_buf).unwrap_or_default();
+        let root = table.segments.choose_root(id.0, self.bytes)?;
+        let dir = table.segments.dirs().dir(root).map(Path::to_path_buf).unwrap_or_default();
         let path = dir.join(spill_name(id.0));
         let disk = &table.context.disk;
         let file = disk.create_new(&path)?;
@@ -417,7 +417,7 @@ impl Table {
         mut place: impl FnMut(&ActiveSegment) -> Result<u32>,
     ) -> Result<Entry> {
         let hash = self.identity.hash(key);
-        self.with_active(|active| {
+        self.segments.with_active(|active| {
             let now_ns = self.context.clock.now_ns();
             draft.stamp(now_ns);
             // Storing again is no change of the folder, so its time is moved only below.

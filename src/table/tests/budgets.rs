@@ -68,7 +68,7 @@ fn opening_reads_no_runs_and_no_keymap_pages() {
         table.put(format!("k{number}").as_bytes(), b"x").unwrap();
     }
     seal_all(&table);
-    let segments = table.view.load().sealed.len() as u64;
+    let segments = table.segments.view().sealed.len() as u64;
     drop(table);
     db.close().unwrap();
     let faults = counted(&mut fixture);

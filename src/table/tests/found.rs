@@ -55,7 +55,7 @@ fn a_keymap_page_that_a_power_cut_has_torn_costs_nothing() {
     }
     seal_all(&table);
     table.upkeep().unwrap();
-    assert!(table.view.load().unindexed.is_empty());
+    assert!(table.segments.view().unindexed.is_empty());
     drop(table);
     db.close().unwrap();
     assert!(fixture.is_good());
@@ -189,7 +189,7 @@ fn a_dead_record_with_a_torn_header_does_not_keep_its_segment_from_being_sealed(
     let removed = table.entry(b"removed").unwrap().unwrap();
     table.remove(b"removed").unwrap();
     table.flush().unwrap();
-    let active = table.view.load().active.clone().unwrap();
+    let active = table.segments.view().active.clone().unwrap();
     let shard = active.shards[usize::from(removed.location.shard)].file().unwrap();
     shard.write_all_at(&[0xff; 8], removed.location.offset + 20).unwrap();
     drop(active);
@@ -203,7 +203,7 @@ fn one_shard(fixture: &Fixture) -> (Db, Arc<Table>, PathBuf) {
     let (db, table) = fixture.create();
     table.set_shards(1).unwrap();
     table.put(b"kept", b"value").unwrap();
-    let active = table.view.load().active.clone().unwrap();
+    let active = table.segments.view().active.clone().unwrap();
     let shard = active.shards[0].file().unwrap().path().to_path_buf();
     (db, table, shard)
 }
@@ -281,7 +281,7 @@ fn a_time_to_live_that_was_made_longer_keeps_what_was_about_to_be_dropped() {
     table.set_ttl(Some(Duration::from_secs(60))).unwrap();
     table.put(b"a", b"value").unwrap();
     seal_all(&table);
-    let last = *table.view.load().sealed.keys().next_back().unwrap();
+    let last = *table.segments.view().sealed.keys().next_back().unwrap();
     fixture.options.clock.advance(Duration::from_secs(100));
     assert_eq!(table.get(b"a").unwrap(), None);
     // Upkeep has found that the segment can go; before it does, somebody sets the time to live.
@@ -290,7 +290,7 @@ fn a_time_to_live_that_was_made_longer_keeps_what_was_about_to_be_dropped() {
     assert_eq!(table.get(b"a").unwrap().unwrap(), b"value");
     table.set_ttl(Some(Duration::from_secs(60))).unwrap();
     table.upkeep().unwrap();
-    assert!(table.view.load().sealed.is_empty());
+    assert!(table.segments.view().sealed.is_empty());
     table.set_ttl(None).unwrap();
     assert_eq!(table.get(b"a").unwrap(), None);
 }
@@ -326,12 +326,12 @@ fn a_segment_is_sealed_once_although_the_keymap_cannot_be_written() {
     let keymap = fixture.options.roots[0].join("table/keymap");
     let (errno, below) = (libc::EIO, Some(keymap));
     faults.arrange(Fault { nth: 1, errno, lasts: true, below, tears: false });
-    let active = table.view.load().active.clone().unwrap();
+    let active = table.segments.view().active.clone().unwrap();
     let run = active.keys_path.clone();
-    table.rotate(&active);
+    table.segments.rotate(&active);
     drop(active);
     table.upkeep().unwrap_err();
-    assert!(table.view.load().sealing.is_empty());
+    assert!(table.segments.view().sealing.is_empty());
     let sealed = std::fs::read(&run).unwrap();
     // What was given out meanwhile would be in a run that is written again.
     table.put(b"later", b"its value").unwrap();
@@ -341,7 +341,7 @@ fn a_segment_is_sealed_once_although_the_keymap_cannot_be_written() {
     assert_eq!(table.poisoned(), None);
     faults.heal();
     table.upkeep().unwrap();
-    assert!(table.view.load().unindexed.is_empty());
+    assert!(table.segments.view().unindexed.is_empty());
     drop(table);
     db.close().unwrap();
     assert!(fixture.is_good());
@@ -351,7 +351,8 @@ fn a_segment_is_sealed_once_although_the_keymap_cannot_be_written() {
 fn a_flush_leaves_a_segment_blank_in_which_nothing_was_stored() {
     let fixture = Fixture::new(1);
     let (db, table) = fixture.create();
-    let metadata = table.open_segment().unwrap().metadata_path.clone();
+    table.segments.open_next().unwrap();
+    let metadata = table.segments.view().active.as_ref().unwrap().metadata_path.clone();
     table.flush().unwrap();
     drop(table);
     db.kill();
@@ -369,7 +370,7 @@ fn new_values_leave_out_a_drive_that_refuses_to_write() {
         let mut fixture = Fixture::new(2);
         let faults = fixture.with_faults();
         let (db, table, _) = one_shard(&fixture);
-        let root_of_active = || table.view.load().active.as_ref().unwrap().shard_roots[0];
+        let root_of_active = || table.segments.view().active.as_ref().unwrap().shard_roots[0];
         while root_of_active() == 0 {
             seal_all(&table);
             table.put(format!("{}", faults.seen()).as_bytes(), b"value").unwrap();
@@ -401,7 +402,8 @@ fn a_segment_in_which_nothing_was_stored_is_no_loss_when_its_drive_fails() {
     let (db, table, _) = one_shard(&fixture);
     let blank = loop {
         seal_all(&table);
-        let active = table.open_segment().unwrap();
+        table.segments.open_next().unwrap();
+        let active = table.segments.view().active.clone().unwrap();
         if active.shard_roots == [1] {
             break active;
         }
@@ -412,7 +414,7 @@ fn a_segment_in_which_nothing_was_stored_is_no_loss_when_its_drive_fails() {
     table.put(b"elsewhere", b"its value").unwrap();
     assert_ne!(table.entry(b"elsewhere").unwrap().unwrap().location.segment, blank.number);
     table.upkeep().unwrap();
-    assert!(table.view.load().sealing.is_empty());
+    assert!(table.segments.view().sealing.is_empty());
     table.flush().unwrap();
     drop((blank, table));
     db.kill();
@@ -432,7 +434,8 @@ fn what_is_left_of_a_blank_segment_in_front_of_others_is_no_damage() {
     let fixture = Fixture::new(1);
     let (db, table, _) = one_shard(&fixture);
     seal_all(&table);
-    let gap = table.next_segment.fetch_add(1, Ordering::Relaxed);
+    let gap = table.segments.view().sealed.keys().next_back().unwrap().0 + 1;
+    table.segments.note_number(SegmentNumber(gap));
     table.put(b"later", b"value").unwrap();
     drop(table);
     db.close().unwrap();

@@ -66,12 +66,12 @@ impl Fixture {
 }
 
 fn seal_all(table: &Table) {
-    let active = table.view.load().active.clone();
+    let active = table.segments.view().active.clone();
     if let Some(active) = active {
-        table.rotate(&active);
+        table.segments.rotate(&active);
     }
     table.upkeep().unwrap();
-    assert!(table.view.load().sealing.is_empty());
+    assert!(table.segments.view().sealing.is_empty());
 }
 
 fn keys(table: &Table) -> Vec<String> {
@@ -340,7 +340,7 @@ fn segments_rotate_by_keys_and_the_keymap_finds_everything() {
     };
     check(&table);
     table.upkeep().unwrap();
-    assert!(table.view.load().sealed.len() > 20);
+    assert!(table.segments.view().sealed.len() > 20);
     check(&table);
     drop(table);
     db.close().unwrap();

@@ -49,7 +49,7 @@ fn a_segment_that_lost_everything_in_it_is_no_spare() {
     let (db, table) = fixture.create();
     table.set_shards(1).unwrap();
     table.put(b"earlier", b"value").unwrap();
-    table.rotate(table.view.load().active.as_ref().unwrap());
+    table.segments.rotate(table.segments.view().active.as_ref().unwrap());
     table.put(b"lost", &[7; 10_000]).unwrap();
     let lost = table.entry(b"lost").unwrap().unwrap();
     drop(table);
@@ -87,8 +87,8 @@ fn what_came_after_a_lost_value_is_lost_in_later_segments_too_unless_it_was_flus
         // Nothing is sealed meanwhile.
         let upkeep = table.upkeep_io.lock();
         let lost = table.put_with(b"lost", &[7; 500], table.default_attributes(Kind::File));
-        let active = table.view.load().active.clone().unwrap();
-        table.rotate(&active);
+        let active = table.segments.view().active.clone().unwrap();
+        table.segments.rotate(&active);
         table.rename(b"old name", b"new name", false).unwrap();
         table.put(b"old name", b"later").unwrap();
         if flushed {
@@ -169,12 +169,12 @@ fn a_segment_of_which_a_sync_failed_passes_no_other() {
         fixture.options.disk = Disk::with_faults(Arc::clone(&faults));
         let (db, table) = fixture.create();
         table.put(b"value", &[7; 5000][..if names_too { 5000 } else { 100 }]).unwrap();
-        let active = table.view.load().active.clone().unwrap();
+        let active = table.segments.view().active.clone().unwrap();
         faults.fail_nth(1, libc::EIO);
-        active.sync(&table.dirs).expect_err("the drive says no");
+        active.sync(table.segments.dirs()).expect_err("the drive says no");
         // It says so once; the sealer asks when the flusher has been told.
-        active.sync(&table.dirs).expect_err("nobody knows what the drive holds");
-        active.sync_values(&table.dirs).expect_err("nor now");
+        active.sync(table.segments.dirs()).expect_err("nobody knows what the drive holds");
+        active.sync_values(table.segments.dirs()).expect_err("nor now");
         table.flush().expect_err("nor the flusher");
         assert!(table.poisoned().is_some());
         drop((active, table));

@@ -41,7 +41,7 @@ fn a_writer_that_waits_for_the_sealer_is_told_when_the_table_is_poisoned() {
         let writer = scope.spawn(|| {
             (0..100).find_map(|number| table.put(format!("{number}").as_bytes(), b"v").err())
         });
-        while table.view.load().sealing.len() < 2 {
+        while table.segments.view().sealing.len() < 2 {
             std::thread::yield_now();
         }
         table.health.poison(&Error::corrupt(Path::new("/drive"), 0, "a test"));
@@ -161,11 +161,11 @@ fn the_next_segment_is_made_early_and_is_no_trace_of_use() {
     for number in 60..90 {
         table.put(format!("k{number}").as_bytes(), b"x").unwrap();
     }
-    assert_eq!(table.view.load().active.as_ref().unwrap().number, SegmentNumber(1));
+    assert_eq!(table.segments.view().active.as_ref().unwrap().number, SegmentNumber(1));
     for number in 90..120 {
         table.put(format!("k{number}").as_bytes(), b"x").unwrap();
     }
-    assert_eq!(table.view.load().active.as_ref().unwrap().number, SegmentNumber(2));
+    assert_eq!(table.segments.view().active.as_ref().unwrap().number, SegmentNumber(2));
     table.upkeep().unwrap();
     drop(table);
     db.close().unwrap();

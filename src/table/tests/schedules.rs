@@ -37,9 +37,9 @@ fn put_and_get(table: &Table, key: &str) {
 }
 
 fn rotate(table: &Table) {
-    let active = table.view.load().active.clone();
+    let active = table.segments.view().active.clone();
     if let Some(active) = active {
-        table.rotate(&active);
+        table.segments.rotate(&active);
     }
 }
 

@@ -1,19 +1,27 @@
-//! Keeping the keymap complete: segment by segment as they are sealed, all of them when it has to
-//! be made anew.
+//! Where a key is in the sealed segments: through the keymap, or through the runs where that does not
+//! reach.
+//!
+//! The keymap is kept complete segment by segment as they are sealed, and from all runs when it has to
+//! be made anew. Up to its mark it covers everything; what it lacks behind that, lookups search the
+//! runs for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Table;
 use super::active::ActiveSegment;
-use super::sealed::SealedSegment;
+use super::context::Context;
+use super::identity::Identity;
+use super::sealed::{RunFiles, SealedSegment};
+use super::signals::Signals;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::entry::Mention;
+use crate::format::key_hash::KeyHash;
 use crate::format::location::SegmentNumber;
-use crate::format::sort_key::plain_key;
-use crate::keymap::{Change, Inserted, Keymap};
+use crate::format::sort_key::{plain_key, sort_key};
+use crate::keymap::{Change, Inserted, Keymap, KeymapStats, Lookup};
+use crate::names::Run;
 use crate::sync::{SyncSender, scope, sync_channel};
 
 /// Changes gathered before they are inserted in page order: about 40 MiB, and twice that while the
@@ -23,16 +31,90 @@ const BATCH_CHANGES: usize = 1 << 20;
 /// pages written since, and a crash costs inserting this many segments again.
 const MARK_SEGMENTS: u32 = 8;
 
-impl Table {
+/// Keymap and runs of one table.
+#[derive(Debug)]
+pub(super) struct Index {
+    identity: Arc<Identity>,
+    context: Arc<Context>,
+    signals: Arc<Signals>,
+    run_files: RunFiles,
+    /// `None` when the database is open read-only and there is none that can be used.
+    keymap: Option<Keymap>,
+    /// The first sealed segment whose run could not be read; `u32::MAX` for none.
+    unreadable_from: AtomicU32,
+}
+
+impl Index {
+    pub(super) fn new(
+        identity: &Arc<Identity>,
+        context: &Arc<Context>,
+        signals: &Arc<Signals>,
+        run_files: RunFiles,
+        keymap: Option<Keymap>,
+    ) -> Self {
+        Self {
+            identity: Arc::clone(identity),
+            context: Arc::clone(context),
+            signals: Arc::clone(signals),
+            run_files,
+            keymap,
+            unreadable_from: AtomicU32::new(u32::MAX),
+        }
+    }
+
+    /// The names in a sealed segment.
+    pub(super) fn run(&self, segment: &SealedSegment) -> Result<Arc<Run>> {
+        segment.run(&self.run_files)
+    }
+
+    /// What the keymap knows of a key; `None` without a keymap.
+    pub(super) fn lookup(&self, hash: KeyHash, lowest_live: SegmentNumber) -> Option<Lookup> {
+        let lookup = self.keymap.as_ref()?.lookup(hash, lowest_live);
+        if lookup == Lookup::Damaged && !self.context.read_only {
+            self.signals.ask_for_rebuild();
+        }
+        Some(lookup)
+    }
+
+    /// The first mention of a key in the runs of these segments.
+    pub(super) fn find_in_runs<'s>(
+        &self,
+        newest_first: impl Iterator<Item = &'s Arc<SealedSegment>>,
+        key: &[u8],
+    ) -> Result<Option<Mention>> {
+        let sort_key = sort_key(key);
+        for segment in newest_first {
+            if let Some(mention) = self.run(segment)?.get(&sort_key)? {
+                return Ok(Some(mention));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Size and fill of the keymap, if there is one.
+    pub(super) fn stats(&self) -> Result<Option<KeymapStats>> {
+        self.keymap.as_ref().map(Keymap::stats).transpose()
+    }
+
+    /// Whether the keymap durably covers this segment, or has not to.
+    pub(super) fn is_marked(&self, segment: SegmentNumber) -> bool {
+        self.keymap.as_ref().is_none_or(|keymap| keymap.complete_up_to() >= segment)
+    }
+
     /// Inserts a closed segment from its memtable; `false` when the keymap could not take it, which
     /// the runs then make good.
-    pub(super) fn index_memtable(&self, segment: &ActiveSegment) -> Result<bool> {
+    pub(super) fn insert_memtable(
+        &self,
+        segment: &ActiveSegment,
+        view: &View,
+        lowest_live: SegmentNumber,
+    ) -> Result<bool> {
         let mut changes = Vec::with_capacity(segment.memtable.len());
         for (sort_key, mention) in segment.memtable.in_order() {
             changes.extend(self.change_of(&sort_key, &mention));
         }
-        let is_in_turn = self.view.load().unindexed.is_empty();
-        if !is_in_turn || !self.insert(&changes, self.live_keys() + changes.len() as u64)? {
+        let live_keys = key_count(view.sealed.values()) + changes.len() as u64;
+        if !view.unindexed.is_empty() || !self.insert(&changes, lowest_live, live_keys)? {
             return Ok(false);
         }
         let marked = self.keymap()?.complete_up_to();
@@ -73,8 +155,12 @@ impl Table {
     }
 
     /// `false` when it was told to stop, has no room or is damaged; then some changes may be in it.
-    fn insert(&self, changes: &[Change], live_keys: u64) -> Result<bool> {
-        let lowest_live = self.lowest_live();
+    fn insert(
+        &self,
+        changes: &[Change],
+        lowest_live: SegmentNumber,
+        live_keys: u64,
+    ) -> Result<bool> {
         match self.keymap()?.insert(changes, lowest_live, live_keys, self.signals.stopping()) {
             Ok(Inserted::All) => Ok(true),
             Ok(Inserted::Aborted) => Ok(false),
@@ -92,12 +178,6 @@ impl Table {
         }
     }
 
-    /// Names in sealed segments.
-    fn live_keys(&self) -> u64 {
-        let names = |segment: &Arc<SealedSegment>| segment.summary.files + segment.summary.folders;
-        self.view.load().sealed.values().map(names).sum()
-    }
-
     /// Moves the mark, but not past a run that could not be read: what passes is tried again with
     /// the next open.
     fn mark_indexed(&self, segment: SegmentNumber) -> Result<()> {
@@ -111,9 +191,8 @@ impl Table {
     }
 
     /// Moves the mark as far as everything is inserted. For a clean close.
-    pub(super) fn mark_all_indexed(&self) -> Result<()> {
+    pub(super) fn mark_all(&self, view: &View) -> Result<()> {
         let keymap = self.keymap()?;
-        let view = self.view.load();
         let last = view.sealed.keys().next_back();
         match last.filter(|last| **last > keymap.complete_up_to()) {
             Some(last) if view.unindexed.is_empty() && !keymap.is_damaged() => {
@@ -128,6 +207,7 @@ impl Table {
     pub(super) fn catch_up(
         &self,
         sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>,
+        lowest_live: SegmentNumber,
     ) -> Result<bool> {
         let keymap = self.keymap()?;
         let marked = keymap.complete_up_to();
@@ -135,8 +215,7 @@ impl Table {
         if missing.is_empty() {
             return Ok(true);
         }
-        let names = |segment: &Arc<SealedSegment>| segment.summary.files + segment.summary.folders;
-        let live_keys = sealed.values().map(names).sum();
+        let live_keys = key_count(sealed.values());
         if marked.0 == 0 {
             keymap.reserve(live_keys);
         }
@@ -148,7 +227,7 @@ impl Table {
             scope.spawn(move || self.read_changes(&segments, &batches));
             // Taken whole, so that it goes, and lets the reader end, when an insertion fails.
             for changes in received {
-                if !self.insert(&changes, live_keys)? {
+                if !self.insert(&changes, lowest_live, live_keys)? {
                     return Ok(false);
                 }
             }
@@ -182,7 +261,7 @@ impl Table {
     }
 
     fn read_run(&self, segment: &SealedSegment, changes: &mut Vec<Change>) -> Result<()> {
-        let run = segment.run(&self.run_files)?;
+        let run = self.run(segment)?;
         let mut scan = run.scan_all()?;
         while let Some((sort_key, mention)) = scan.next()? {
             changes.extend(self.change_of(sort_key, &mention));
@@ -190,43 +269,23 @@ impl Table {
         Ok(())
     }
 
-    /// A lookup met a damaged page: have the keymap made anew.
-    pub(super) fn note_damaged_keymap(&self) {
-        if !self.context.read_only {
-            self.signals.ask_for_rebuild();
-        }
+    /// Empties the keymap, to be made anew.
+    pub(super) fn clear(&self) -> Result<()> {
+        log::warn!("table {}: the keymap is damaged and is made anew", self.identity.name);
+        self.keymap()?.clear()
     }
 
-    /// Makes the keymap anew when that was asked for, or inserts what it could not take before.
-    pub(super) fn mend_keymap(&self) -> Result<()> {
-        let rebuild = self.signals.take_rebuild();
-        if !rebuild && self.view.load().unindexed.is_empty() {
-            return Ok(());
+    /// Has what is read of the keymap come from the drive, if anything is to be inserted.
+    pub(super) fn forget_cached(&self, sealed: &BTreeMap<SegmentNumber, Arc<SealedSegment>>) {
+        if let Some(keymap) = &self.keymap
+            && !self.above_mark(sealed).is_empty()
+        {
+            keymap.forget_cached();
         }
-        let sealed = {
-            // From now on lookups search the runs, until the keymap is complete again.
-            let _change = self.change.lock();
-            let mut changed = View::clone(&self.view.load());
-            if rebuild {
-                changed.unindexed = changed.sealed.values().rev().map(Arc::clone).collect();
-            }
-            let sealed = Arc::clone(&changed.sealed);
-            self.view.store(Arc::new(changed));
-            sealed
-        };
-        if rebuild {
-            log::warn!("table {}: the keymap is damaged and is made anew", self.identity.name);
-            self.keymap()?.clear()?;
-        }
-        self.catch_up(&sealed)?;
-        let indexed = self.keymap()?.complete_up_to();
-        let is_complete = sealed.keys().next_back().is_none_or(|last| *last <= indexed);
-        if is_complete {
-            let _change = self.change.lock();
-            let mut changed = View::clone(&self.view.load());
-            changed.unindexed.retain(|segment| !sealed.contains_key(&segment.number));
-            self.view.store(Arc::new(changed));
-        }
-        Ok(())
     }
+}
+
+/// Names in sealed segments.
+fn key_count<'s>(sealed: impl Iterator<Item = &'s Arc<SealedSegment>>) -> u64 {
+    sealed.map(|segment| segment.summary.files + segment.summary.folders).sum()
 }

@@ -11,13 +11,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Table;
-use super::active::ActiveSegment;
+use super::Segments;
 use crate::error::Result;
 use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::SegmentMetadata;
+use crate::table::active::ActiveSegment;
 
-impl Table {
+impl Segments {
     /// Has the next segment made when the active one is half full.
     pub(super) fn ask_for_spare(&self, active: &ActiveSegment) {
         let config = &self.context.config;
@@ -29,7 +29,7 @@ impl Table {
     }
 
     /// Makes the spare that was asked for.
-    pub(super) fn make_spare(&self) -> Result<()> {
+    pub(in crate::table) fn make_spare(&self) -> Result<()> {
         let view = self.view.load();
         let is_asked =
             view.active.as_ref().is_some_and(|a| a.successor_asked.load(Ordering::Relaxed));
@@ -79,7 +79,7 @@ impl Table {
 
     fn try_make_segment(&self) -> Result<Arc<ActiveSegment>> {
         // The number is used up even if this fails half-way: files of it may be there.
-        let number = SegmentNumber(self.next_segment.fetch_add(1, Ordering::AcqRel));
+        let number = SegmentNumber(self.next.fetch_add(1, Ordering::AcqRel));
         let shards = self.lifetime.shards();
         let roots = self.place(usize::from(shards), number)?;
         // Keys and metadata stay in the first root while it takes files.
@@ -96,13 +96,13 @@ impl Table {
     }
 
     /// Whether any of its shards is on a root that has failed.
-    pub(super) fn is_on_failed_root(&self, segment: &ActiveSegment) -> bool {
+    pub(in crate::table) fn is_on_failed_root(&self, segment: &ActiveSegment) -> bool {
         let mut roots = segment.shard_roots.iter().copied();
-        roots.any(|root| self.context.roots.is_failed(super::root_index(root)))
+        roots.any(|root| self.context.roots.is_failed(crate::table::root_index(root)))
     }
 
     /// Removes the spare: the table is being closed, or a drive it is on may have failed.
-    pub(super) fn discard_spare(&self) {
+    pub(in crate::table) fn discard_spare(&self) {
         let spare = self.spare_io.lock().take();
         if let Some(spare) = spare {
             self.remove_blank(&spare);

@@ -1,13 +1,14 @@
-//! The reserve of the drives is kept: it is what sealing, expiry and removals work with when
-//! nothing else is left.
+//! On which drive a file of a segment goes, and whether there is room for it.
 //!
-//! Placement looks at the room when a file is begun; what grows after that is looked after here,
-//! each time a part of the room that was last seen has been used.
+//! The reserve of the drives is kept: it is what sealing, expiry and removals work with when nothing
+//! else is left. Placement looks at the room when a file is begun; what grows after that is looked
+//! after each time a part of the room that was last seen has been used.
 
 use std::sync::atomic::Ordering;
 
-use super::Table;
+use super::Segments;
 use crate::error::Result;
+use crate::format::location::SegmentNumber;
 
 /// Between two looks at a drive no more than this is written.
 const STEP_BYTES_MAX: u64 = 16 << 20;
@@ -19,10 +20,25 @@ fn step(available: u64) -> u64 {
     (available / 4).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX)
 }
 
-impl Table {
+impl Segments {
+    /// The root of each shard of a new segment.
+    pub(super) fn place(&self, shards: usize, number: SegmentNumber) -> Result<Vec<usize>> {
+        let expected_bytes = self.context.config.segment_bytes_max;
+        let roots = self.context.roots.place(shards, number.0, expected_bytes)?;
+        Ok(roots.into_iter().map(|root| usize::from(root.0)).collect())
+    }
+
+    /// The root for a value that gets a file of its own. Values of neighbouring ids go to roots in turn.
+    pub(in crate::table) fn choose_root(&self, id: u64, bytes: u64) -> Result<usize> {
+        // Only the rotation depends on it.
+        let turn = u32::try_from(id % u64::from(u32::MAX)).unwrap_or(0);
+        let roots = self.context.roots.place(1, turn, bytes)?;
+        Ok(roots.first().map_or(0, |root| usize::from(root.0)))
+    }
+
     /// Sees to it that the active segment has room for a new value. When a drive of it has none
     /// and others have, the segment is closed; when none has, it stays open for removals.
-    pub(super) fn ensure_room(&self) -> Result<()> {
+    pub(in crate::table) fn ensure_room(&self) -> Result<()> {
         let view = self.view.load();
         let Some(active) = &view.active else { return Ok(()) };
         let used = active.record_bytes.load(Ordering::Relaxed);
@@ -32,7 +48,7 @@ impl Table {
         let available = active.shard_roots.iter().map(|root| self.available(*root)).min();
         match available {
             Some(0) => {
-                self.choose_root(1)?;
+                self.choose_root(active.number.0.into(), 1)?;
                 self.rotate(active);
             }
             Some(available) => {
@@ -45,7 +61,7 @@ impl Table {
 
     /// How much a file of its own on this root may grow before this is to be asked again; an error
     /// when there is no room at all.
-    pub(super) fn room_to_grow(&self, root: usize) -> Result<u64> {
+    pub(in crate::table) fn room_to_grow(&self, root: usize) -> Result<u64> {
         match self.available(root) {
             0 => Err(self.context.roots.no_space()),
             available => Ok(step(available)),
@@ -54,7 +70,7 @@ impl Table {
 
     /// Room of a root. One that does not answer is found to have failed by whoever writes to it.
     fn available(&self, root: usize) -> u64 {
-        let space = self.context.roots.space_of(super::root_index(root));
+        let space = self.context.roots.space_of(crate::table::root_index(root));
         space.map_or(u64::MAX, |space| space.available)
     }
 }
