@@ -49,6 +49,13 @@
 //! - **keymap**: the on-disk hash table from key to record, over sealed segments.
 //! - **grace**: the time after storing in which name and attributes can still be put right.
 //!
+//! # Features
+//!
+//! - `program`, the default: the `littfs` program, with what it needs for its command line.
+//! - `mount`: [`fuse`], which serves a database as a folder.
+//!
+//! A program that only stores and reads takes neither: `default-features = false`.
+//!
 //! `docs/ARCHITECTURE.md` is the map of the code, `docs/FORMAT.md` tells every byte on disk,
 //! `docs/semantics.md` what the mount does.
 
@@ -70,11 +77,14 @@ pub mod db;
 pub mod disk;
 mod error;
 mod format;
+#[cfg(feature = "mount")]
 mod fs;
+#[cfg(feature = "mount")]
 pub mod fuse;
 pub mod info;
 mod keymap;
 mod layout;
+#[cfg(feature = "mount")]
 mod memory;
 mod names;
 mod operation;

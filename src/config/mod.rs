@@ -4,6 +4,7 @@
 //! its name, what it may hold, and where it goes. Messages and the help text are made from the
 //! same list, so they cannot disagree with what is read.
 
+#[cfg(feature = "mount")]
 pub mod mount_options;
 mod units;
 

@@ -289,6 +289,10 @@ impl Db {
     }
 
     /// Who is told of every table that comes, goes or gets another time to live.
+    #[cfg_attr(
+        not(feature = "mount"),
+        expect(dead_code, reason = "only a mount lets others remember")
+    )]
     pub(crate) fn watch(&self, watcher: &Arc<dyn Watcher>) {
         self.0.context.watchers.add(watcher);
     }

@@ -21,8 +21,6 @@ const TYPE_FILE: u32 = 0o100_000;
 const TYPE_FOLDER: u32 = 0o040_000;
 const TYPE_SYMLINK: u32 = 0o120_000;
 const PERMISSION_MASK: u32 = 0o7777;
-const SET_USER_ID: u32 = 0o4000;
-const SET_GROUP_ID: u32 = 0o2000;
 
 /// What a key names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,20 +88,6 @@ impl Attributes {
         self.mode = (self.mode & TYPE_MASK) | (permissions & PERMISSION_MASK);
     }
 
-    /// Takes set-user-id away, and set-group-id from what its group may execute (without that it
-    /// is no right); whether there was any. Folders only hand down their group by it.
-    pub(crate) fn drop_set_ids(&mut self) -> bool {
-        const GROUP_EXECUTES: u32 = SET_GROUP_ID | 0o010;
-        let before = self.mode;
-        if self.kind() == Kind::File {
-            self.mode &= !SET_USER_ID;
-            if self.mode & GROUP_EXECUTES == GROUP_EXECUTES {
-                self.mode &= !SET_GROUP_ID;
-            }
-        }
-        self.mode != before
-    }
-
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_i64(self.mtime_ns);
         out.put_i64(self.ctime_ns);
@@ -160,19 +144,6 @@ mod tests {
         assert_eq!(bytes.len(), ATTRIBUTES_BYTES);
         assert_eq!(Attributes::decode(&mut Fields::new(&bytes)), Ok(attributes));
         assert_eq!(attributes.kind(), Kind::File);
-    }
-
-    #[test]
-    fn set_ids_are_dropped_where_they_are_a_right() {
-        let dropped = |kind, permissions| {
-            let mut attributes = Attributes::new(kind, permissions, 0, 0, 0);
-            (attributes.drop_set_ids(), attributes.permissions())
-        };
-        assert_eq!(dropped(Kind::File, 0o6755), (true, 0o755));
-        assert_eq!(dropped(Kind::File, 0o6745), (true, 0o2745));
-        assert_eq!(dropped(Kind::File, 0o2745), (false, 0o2745));
-        assert_eq!(dropped(Kind::File, 0o1777), (false, 0o1777));
-        assert_eq!(dropped(Kind::Folder, 0o6755), (false, 0o6755));
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Changes {
 
     fn apply(&self, attributes: &mut Attributes, now_ns: i64) {
         if self.uid.is_some() || self.gid.is_some() {
-            attributes.drop_set_ids();
+            drop_set_ids(attributes);
         }
         if let Some(mode) = self.mode {
             attributes.set_permissions(mode);
@@ -65,6 +65,24 @@ impl Changes {
         }
         attributes.ctime_ns = now_ns;
     }
+}
+
+/// Takes set-user-id away, and set-group-id from what its group may execute (without that it is no
+/// right); whether there was any. Folders only hand down their group by it.
+fn drop_set_ids(attributes: &mut Attributes) -> bool {
+    const SET_USER_ID: u32 = 0o4000;
+    const SET_GROUP_ID: u32 = 0o2000;
+    const GROUP_EXECUTES: u32 = SET_GROUP_ID | 0o010;
+    let before = attributes.permissions();
+    let mut permissions = before;
+    if attributes.kind() == Kind::File {
+        permissions &= !SET_USER_ID;
+        if permissions & GROUP_EXECUTES == GROUP_EXECUTES {
+            permissions &= !SET_GROUP_ID;
+        }
+    }
+    attributes.set_permissions(permissions);
+    permissions != before
 }
 
 impl Fs {
@@ -199,7 +217,7 @@ impl Fs {
     /// the kernel does not tell who might keep them: nobody does.
     pub(super) fn drop_set_ids(&self, file: &OpenFile, state: &mut State) -> Result<()> {
         let mut attributes = state.attributes;
-        if attributes.drop_set_ids() {
+        if drop_set_ids(&mut attributes) {
             store_attributes(file, state, attributes)?;
             self.kernel.forget_stat(file.ino());
         }
@@ -223,4 +241,22 @@ fn store_attributes(file: &OpenFile, state: &mut State, attributes: Attributes) 
     }
     state.attributes = attributes;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_ids_are_dropped_where_they_are_a_right() {
+        let dropped = |kind, permissions| {
+            let mut attributes = Attributes::new(kind, permissions, 0, 0, 0);
+            (drop_set_ids(&mut attributes), attributes.permissions())
+        };
+        assert_eq!(dropped(Kind::File, 0o6755), (true, 0o755));
+        assert_eq!(dropped(Kind::File, 0o6745), (true, 0o2745));
+        assert_eq!(dropped(Kind::File, 0o2745), (false, 0o2745));
+        assert_eq!(dropped(Kind::File, 0o1777), (false, 0o1777));
+        assert_eq!(dropped(Kind::Folder, 0o6755), (false, 0o6755));
+    }
 }
