@@ -6,3 +6,4 @@
 pub mod fuzz;
 pub mod keymap;
 pub mod names;
+pub mod rng;

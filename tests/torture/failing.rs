@@ -11,8 +11,8 @@ use crate::client::MAY_BE_FULL;
 use crate::drive::{Drive, Kind, WITHOUT_LOG};
 use crate::home::{Home, Trouble};
 use crate::model::Promise;
-use crate::rng::Rng;
 use crate::setting::{Limits, Setting};
+use littfs::testing::rng::Rng;
 
 pub(crate) const CAMPAIGN: Campaign = Campaign {
     name: "failing",

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::campaign::{Campaign, Orders, Tally};
 use crate::home::{Home, Trouble};
 use crate::model::Promise;
-use crate::rng::Rng;
 use crate::setting::{Limits, Setting};
+use littfs::testing::rng::Rng;
 
 pub(crate) const CAMPAIGN: Campaign = Campaign {
     name: "kill",

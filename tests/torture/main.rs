@@ -22,7 +22,6 @@ mod model;
 mod observe;
 mod passing;
 mod power;
-mod rng;
 mod setting;
 mod syncs;
 mod tables;

@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::rng::content;
+use littfs::testing::rng::content;
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]

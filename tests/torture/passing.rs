@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::client::{Stop, close, stop};
 use crate::home::Trouble;
 use crate::model::{Promise, Verdict};
-use crate::rng::{Rng, content};
 use crate::setting::{GoesOn, Worker};
+use littfs::testing::rng::{Rng, content};
 
 /// Time to live in the table of these clients.
 pub(crate) const TTL: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ impl Passer {
         self.made += 1;
         let name = format!("p{}", self.made);
         let path = self.folder.join(&name);
-        let (id, bytes) = (self.rng.next(), self.rng.below(9000));
+        let (id, bytes) = (self.rng.number(), self.rng.below(9000));
         let mut options = fs::OpenOptions::new();
         let handle = options.write(true).create_new(true).mode(0o600).open(&path);
         let mut handle = handle.map_err(|error| stop(&error, &name))?;

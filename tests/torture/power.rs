@@ -10,8 +10,8 @@ use crate::campaign::{Campaign, Orders, Tally};
 use crate::drive::{Drive, Kind, WITH_EVERYTHING, WITH_LOG, WITHOUT_LOG};
 use crate::home::{Home, Trouble};
 use crate::model::Promise;
-use crate::rng::Rng;
 use crate::setting::{Limits, Setting};
+use littfs::testing::rng::Rng;
 
 pub(crate) const EXT4: Campaign = Campaign {
     name: "power-ext4",

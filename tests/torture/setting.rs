@@ -11,8 +11,8 @@ use crate::home::{Home, Trouble};
 use crate::model::{Promise, Seen, Verdict};
 use crate::observe::see;
 use crate::passing::{Passer, TTL};
-use crate::rng::Rng;
 use crate::tables::TableMaker;
+use littfs::testing::rng::Rng;
 
 /// Asked before every operation.
 pub(crate) type GoesOn<'a> = dyn Fn() -> bool + Sync + 'a;

@@ -17,7 +17,7 @@ use crate::campaign::{Campaign, Orders, Tally};
 use crate::drive::{Drive, Kind, WITHOUT_LOG};
 use crate::home::Trouble;
 use crate::model::Verdict;
-use crate::rng::Rng;
+use littfs::testing::rng::Rng;
 
 pub(crate) const EXT4: Campaign = Campaign {
     name: "syncs-ext4",

@@ -10,8 +10,8 @@ use crate::client::{Stop, close, stop};
 use crate::home::Trouble;
 use crate::model::{File, Model, Node, Outcome, Promise, Verdict};
 use crate::observe::observe;
-use crate::rng::{Rng, content};
 use crate::setting::{GoesOn, Worker};
+use littfs::testing::rng::{Rng, content};
 
 /// The tables it has.
 const TABLES: &[&str] = &["x0", "x1", "x2"];
@@ -73,7 +73,7 @@ impl TableMaker {
 
     fn make(&mut self, name: &str, path: &Path) -> Result<(), Stop> {
         let bytes = self.rng.between(0, 60_000);
-        let file = File { id: self.rng.next(), bytes, mode: 0o644, uid: 0, mtime: None };
+        let file = File { id: self.rng.number(), bytes, mode: 0o644, uid: 0, mtime: None };
         let handle = OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path);
         let mut handle = handle.map_err(|error| stop(&error, name))?;
         let written = handle.write_all(&content(file.id, bytes));

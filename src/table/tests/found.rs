@@ -1,4 +1,4 @@
-//! What a power cut or a failing drive leaves in single places; the campaigns of `tests/torture` go
+//! What a power cut or a failing drive leaves in single places; the campaigns of `tests/crashes` go
 //! through all of them.
 
 use std::os::unix::fs::FileExt as _;

@@ -189,7 +189,7 @@ impl Client {
 
     pub(super) fn make_link(&mut self, name: &str) -> Result<(), Stop> {
         self.doing = "make a symbolic link";
-        let target = PathBuf::from(format!("target-{}", self.rng.next()));
+        let target = PathBuf::from(format!("target-{}", self.rng.number()));
         let path = self.at(name);
         let node = Node::Link { target: target.clone() };
         self.change(&[(name, Some(node))], || symlink(target, path))

@@ -18,8 +18,8 @@ use nix::sys::time::TimeSpec;
 use crate::home::Trouble;
 use crate::model::{File, Model, Node, Outcome, Promise, Verdict};
 use crate::observe::{observe, see};
-use crate::rng::{Rng, content};
 use crate::setting::{GoesOn, Worker};
+use littfs::testing::rng::{Rng, content};
 
 /// Names of files in each folder.
 const FILES: usize = 14;
@@ -202,7 +202,7 @@ impl Client {
 
     fn new_file(&mut self) -> File {
         let mode = *self.rng.pick(&[0o644, 0o600, 0o755]);
-        File { id: self.rng.next(), bytes: self.some_bytes(), mode, uid: 0, mtime: None }
+        File { id: self.rng.number(), bytes: self.some_bytes(), mode, uid: 0, mtime: None }
     }
 
     fn treat_file(&mut self, name: &str, file: File) -> Result<(), Stop> {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use littfs::disk::{Effect, FileId};
 
-use crate::rng::Rng;
+use littfs::testing::rng::Rng;
 
 /// What a name in a directory stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@
 
 mod calls;
 mod orders;
-mod rng;
 mod story;
 
 use std::io::Write as _;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::rng::content;
+use littfs::testing::rng::content;
 
 /// A file as it was stored, or a folder, which has no bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

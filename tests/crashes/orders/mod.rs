@@ -26,10 +26,10 @@ use littfs::disk::{Disk, Effect, Recorder};
 use littfs::{Db, OpenOptions};
 
 use self::simulated::{Cut, Image, Loss, Simulated};
-use crate::rng::{Rng, content};
 use crate::story::look::{hidden, look};
 use crate::story::model::{Model, Promise, SeenAll};
 use crate::story::{Story, options};
+use littfs::testing::rng::{Rng, content};
 
 /// Steps of each story.
 const STEPS: usize = 110;

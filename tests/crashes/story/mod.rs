@@ -17,7 +17,7 @@ use littfs::{Attributes, Db, Error, Kind, OpenOptions, Table, TableSettings};
 
 use self::look::look;
 use self::model::{Model, State, Value};
-use crate::rng::{Rng, content};
+use littfs::testing::rng::{Rng, content};
 
 /// When a story begins, ns since the epoch.
 const START_NS: u64 = 1_700_000_000_000_000_000;

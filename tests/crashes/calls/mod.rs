@@ -16,10 +16,10 @@ use littfs::{Db, OpenOptions};
 
 use crate::orders::simulated::{Cut, Image, Loss, Simulated};
 use crate::orders::{damage, store_more};
-use crate::rng::Rng;
 use crate::story::look::look;
 use crate::story::model::{Promise, SeenAll};
 use crate::story::{Story, options, roots};
+use littfs::testing::rng::Rng;
 
 /// Steps of the story.
 const STEPS: usize = 48;
