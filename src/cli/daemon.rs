@@ -15,10 +15,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::database::Access;
 use super::log_file::LogFile;
-use super::mount::{Plan, READY};
+use super::mount_plan::MountPlan;
 use super::signals::Signals;
 use super::{EXIT_USAGE, Failure, Outcome, database, fail, notify, say};
 
+/// What the background mount writes when it can be used.
+pub(super) const READY: &str = "ready\n";
 /// How long a mount that is told to end may take to do so with files still open in it.
 const END_WAIT: Duration = Duration::from_secs(10);
 
@@ -32,7 +34,7 @@ pub(super) fn log_path(config: &Config) -> PathBuf {
 }
 
 /// Serves in this process until the mount ends.
-pub(super) fn serve_in_foreground(plan: &Plan) -> Outcome {
+pub(super) fn serve_in_foreground(plan: &MountPlan) -> Outcome {
     let mounted = || {
         notify::tell(notify::READY);
         Ok(())
@@ -42,7 +44,7 @@ pub(super) fn serve_in_foreground(plan: &Plan) -> Outcome {
 
 /// Serves as the background mount: whatever goes wrong before it can be used goes to stdout,
 /// where the starter reads it.
-pub(super) fn serve_in_background(plan: impl FnOnce() -> Result<Plan, Failure>) -> Outcome {
+pub(super) fn serve_in_background(plan: impl FnOnce() -> Result<MountPlan, Failure>) -> Outcome {
     close_inherited();
     let served = plan().and_then(|plan| {
         let log = match &plan.config.log_file {
@@ -119,7 +121,7 @@ fn detach(log: &LogFile) -> Result<(), Failure> {
 
 /// Opens, mounts, calls `mounted`, serves, calls `ending` when that is over, closes.
 fn serve(
-    plan: &Plan,
+    plan: &MountPlan,
     mounted: impl FnOnce() -> Result<(), Failure>,
     ending: impl FnOnce(),
 ) -> Outcome {
@@ -158,8 +160,8 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn mount_options(plan: &Plan) -> MountOptions {
-    let Plan { config, options, source, .. } = plan;
+fn mount_options(plan: &MountPlan) -> MountOptions {
+    let MountPlan { config, options, source, .. } = plan;
     MountOptions {
         read_only: options.read_only,
         allow_other: options.allow_other,

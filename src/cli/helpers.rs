@@ -19,9 +19,9 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 
 use super::args::{DatabaseArguments, MountArguments};
-use super::mount::{self, Plan};
+use super::mount_plan::MountPlan;
 use super::mountinfo::Mounted;
-use super::{Failure, explain_as, fail, preflight, say, umount};
+use super::{Failure, explain_as, fail, mount, preflight, say, umount};
 
 const EXIT_USAGE: u8 = 1;
 const EXIT_SYSTEM: u8 = 2;
@@ -148,7 +148,7 @@ fn run_mount(helper: &MountHelper) -> Result<(), (u8, Failure)> {
     }
     parse(unknown)?;
     let arguments = understand(helper, &options).map_err(usage)?;
-    let plan = Plan::new(&arguments).map_err(usage)?;
+    let plan = MountPlan::new(&arguments).map_err(usage)?;
     if helper.fake {
         return Ok(());
     }
@@ -216,7 +216,7 @@ fn roots_in(source: &OsStr) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// Whether this database is on this directory, as it was asked for.
-fn is_mounted_already(plan: &Plan) -> bool {
+fn is_mounted_already(plan: &MountPlan) -> bool {
     let Ok(mounted) = umount::find(&plan.mountpoint) else { return false };
     let of = |path: &Path| preflight::real_path(path);
     mounted.has_option("ro") == plan.options.read_only

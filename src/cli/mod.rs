@@ -14,6 +14,7 @@ mod helpers;
 mod keys;
 mod log_file;
 mod mount;
+mod mount_plan;
 mod mounted;
 mod mountinfo;
 mod notify;

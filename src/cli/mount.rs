@@ -5,70 +5,28 @@
 //! `ready` or why there will be no mount. The starter returns 0 only when the mount answers.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use littfs::config::Config;
-use littfs::config::mount_options::{self, Options, Unknown};
 use nix::sys::statvfs::statvfs;
 
 use super::args::MountArguments;
-use super::{Failure, Outcome, daemon, database, fail, log_file, preflight};
+use super::daemon::{self, READY};
+use super::mount_plan::MountPlan;
+use super::{Failure, Outcome, fail, log_file, preflight};
 
-/// What the background mount writes when it can be used.
-pub(super) const READY: &str = "ready\n";
 /// Longer reports of the background mount are cut.
 const REPORT_BYTES_MAX: u64 = 64 << 10;
-
-/// What was typed, understood.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) config: Config,
-    pub(super) options: Options,
-    pub(super) mountpoint: PathBuf,
-    /// What the mount table shows as the source, when it is not the first root.
-    pub(super) source: Option<String>,
-}
-
-impl Plan {
-    pub(super) fn new(arguments: &MountArguments) -> Result<Self, Failure> {
-        let unknown = if arguments.sloppy { Unknown::Ignored } else { Unknown::Refused };
-        let mut options =
-            mount_options::parse(&arguments.options, unknown).map_err(Failure::Message)?;
-        if options.remount {
-            return fail(
-                "a mount is changed by `mount -o remount,ro` or `mount -o remount,rw`; everything else needs `littfs umount` and a new mount",
-            );
-        }
-        options.degraded |= arguments.database.degraded;
-        let mut database = arguments.database.clone();
-        database.roots.append(&mut options.roots);
-        database.config = database.config.or(options.config.take());
-        let mut config = database::configuration(&database)?;
-        if let Some(interval) = options.flush_interval {
-            config.flush_interval = interval;
-        }
-        if let Some(threads) = options.threads {
-            config.threads = threads;
-        }
-        if let Some(file) = &arguments.log_file {
-            config.log_file = Some(database::absolute(file)?);
-        }
-        let mountpoint = database::absolute(&arguments.mountpoint)?;
-        Ok(Self { config, options, mountpoint, source: arguments.source.clone() })
-    }
-}
 
 /// Runs `littfs mount`.
 pub(super) fn run(arguments: &MountArguments) -> Outcome {
     if arguments.background_child {
         return daemon::serve_in_background(|| {
-            let plan = Plan::new(arguments)?;
+            let plan = MountPlan::new(arguments)?;
             // As the mount table will have it; the starter has checked it.
-            Ok(Plan { mountpoint: preflight::real_path(&plan.mountpoint), ..plan })
+            Ok(MountPlan { mountpoint: preflight::real_path(&plan.mountpoint), ..plan })
         });
     }
-    let plan = preflight::check(Plan::new(arguments)?)?;
+    let plan = preflight::check(MountPlan::new(arguments)?)?;
     if arguments.foreground {
         log_file::log_to_stderr(log_file::MOUNT_LEVEL);
         daemon::serve_in_foreground(&plan)
@@ -90,7 +48,7 @@ pub(super) fn start(arguments: &MountArguments) -> Result<Child, Failure> {
 }
 
 /// Waits until the background mount answers or says why it does not.
-pub(super) fn wait_for_answer(mut child: Child, plan: &Plan) -> Outcome {
+pub(super) fn wait_for_answer(mut child: Child, plan: &MountPlan) -> Outcome {
     let mut report = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout.take(REPORT_BYTES_MAX))
@@ -111,7 +69,7 @@ pub(super) fn wait_for_answer(mut child: Child, plan: &Plan) -> Outcome {
 }
 
 /// The kernel lets this call wait until the mount is served, and fails it when the server dies.
-fn check_answer(plan: &Plan) -> Outcome {
+fn check_answer(plan: &MountPlan) -> Outcome {
     match statvfs(&plan.mountpoint) {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(error) => fail(format!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use littfs::fuse::check_mountpoint;
 
-use super::mount::Plan;
+use super::mount_plan::MountPlan;
 use super::mountinfo::Mounted;
 use super::{Failure, fail, mountinfo, say, umount};
 
@@ -15,7 +15,7 @@ const ENDING_WAIT: Duration = Duration::from_secs(10);
 
 /// Checks the roots, the mountpoint and what mounting needs, and makes the mountpoint a real path.
 /// A mount of littfs that has died there is taken away: nothing is lost with it.
-pub(super) fn check(mut plan: Plan) -> Result<Plan, Failure> {
+pub(super) fn check(mut plan: MountPlan) -> Result<MountPlan, Failure> {
     if plan.options.existing_roots && !plan.options.degraded {
         check_existing(&plan.config.roots)?;
     }
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn mountpoint_and_roots_are_kept_apart() {
         let folder = tempfile::tempdir().expect("temporary directory");
-        let plan = |mountpoint: &Path, root: &Path| Plan {
+        let plan = |mountpoint: &Path, root: &Path| MountPlan {
             config: Config { roots: vec![root.to_path_buf()], ..Config::default() },
             options: Options::default(),
             mountpoint: mountpoint.to_path_buf(),
