@@ -9,15 +9,11 @@ use std::collections::HashSet;
 use super::records::SegmentRecords;
 use super::{AffectedKeys, Finding, Session};
 use crate::disk::DiskFile;
-use crate::disk::window::Window;
+use crate::disk::window::{SEARCH_BYTES_MAX, Window};
 use crate::error::Result;
 use crate::format::location::RECORD_ALIGNMENT;
-use crate::format::record::{self, HEADER_BYTES, KEY_BYTES_MAX, RecordHeader};
+use crate::format::record::{self, HEADER_BYTES, RECORD_START_BYTES_MAX, RecordHeader};
 use crate::layout::inventory::SegmentFiles;
-
-const RECORD_START_BYTES: usize = HEADER_BYTES + KEY_BYTES_MAX.next_multiple_of(8);
-/// Bytes that are checksummed in the gaps of a shard before the rest of them is only counted.
-const SEARCH_BYTES_MAX: u64 = 1 << 30;
 
 /// What the gaps of a shard hold.
 #[derive(Debug, Default)]
@@ -131,7 +127,7 @@ impl Session<'_> {
 /// The length of the whole record at `at`, if there is one.
 fn record_at(window: &mut Window<'_>, at: u64, end: u64, found: &mut Found) -> Result<Option<u64>> {
     let start = window.slice(at, HEADER_BYTES)?;
-    let wanted = record::peek_bytes(start).filter(|&bytes| bytes <= RECORD_START_BYTES);
+    let wanted = record::peek_bytes(start).filter(|&bytes| bytes <= RECORD_START_BYTES_MAX);
     let Some(wanted) = wanted.filter(|_| found.searched_bytes < SEARCH_BYTES_MAX) else {
         return Ok(None);
     };

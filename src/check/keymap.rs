@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use super::{AffectedKeys, Finding, Session, Severity, TableFacts};
 use crate::error::Error;
 use crate::format::location::{Location, SegmentNumber};
-use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::keymap::inspect::{KeymapReader, look};
 use crate::layout::KEYMAP_DIR;
 use crate::layout::inventory::Inventory;
+use crate::layout::segment_files::read_metadata;
 
 /// Lookups gathered before they are made.
 const BATCH_LOOKUPS: usize = 1 << 20;
@@ -145,10 +145,7 @@ impl Session<'_> {
     /// its mark was sealed, whether it is still there or has expired since.
     fn is_behind(&self, facts: &TableFacts, inventory: &Inventory, mark: SegmentNumber) -> bool {
         let is_sealed = |path: &PathBuf| {
-            let bytes = self.disk.read_small(path, SEGMENT_METADATA_BYTES as u64);
-            bytes.is_ok_and(|bytes| {
-                SegmentMetadata::decode(&bytes).is_ok_and(|metadata| metadata.sealed.is_some())
-            })
+            read_metadata(&self.disk, path).is_ok_and(|metadata| metadata.sealed.is_some())
         };
         let above = SegmentNumber(mark.0.saturating_add(1));
         facts.file.lowest_segment > above.0

@@ -13,14 +13,12 @@ use crate::error::{Error, Result};
 use crate::format::entry::Mention;
 use crate::format::key_hash::{KeyHash, Salt};
 use crate::format::location::{Location, SegmentNumber};
-use crate::format::sort_key::plain_key;
+use crate::format::sort_key::{SORT_SEPARATOR, plain_key};
 use crate::layout::segment_files::{keys_name, values_name};
 use crate::names::merge::Merge;
 use crate::names::run_writer::parent_sort_key;
 use crate::names::{Choice, Direction, Layer};
 use crate::segment::value::RecordBytes;
-
-const SEPARATOR: u8 = 0;
 
 /// The names of the segments, oldest first.
 #[derive(Default)]
@@ -185,7 +183,7 @@ impl Tree {
         if !has_parent && is_live {
             self.homeless.add(&plain_key(sort_key));
         }
-        if let Some(name) = sort_key.strip_suffix(&[SEPARATOR]) {
+        if let Some(name) = sort_key.strip_suffix(&[SORT_SEPARATOR]) {
             self.folders.push(sort_key.to_vec());
             return (is_live && self.file == name)
                 .then_some("there is both a file and a folder of this name");

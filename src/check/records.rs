@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
 use crate::format::location::SegmentNumber;
-use crate::format::record::{HEADER_BYTES, KEY_BYTES_MAX, RecordHeader, block_count};
+use crate::format::record::{HEADER_BYTES, RECORD_START_BYTES_MAX, RecordHeader, block_count};
 use crate::layout::segment_files::values_name;
 
 /// Keys and entries gathered before their records are read.
@@ -20,8 +20,6 @@ const BATCH_BYTES: usize = 64 << 20;
 const STRETCH_BYTES: u64 = 1 << 20;
 /// Bytes between two records that are rather read than passed over.
 const GAP_BYTES: u64 = 16 << 10;
-/// Header and key of any record.
-const RECORD_START_BYTES: usize = HEADER_BYTES + KEY_BYTES_MAX.next_multiple_of(8);
 
 /// A record that a name refers to.
 struct Expected {
@@ -303,7 +301,7 @@ fn stretch(records: &[Expected], shard_bytes: u64) -> (usize, usize) {
     let start = records[0].entry.location.offset;
     let mut end = records[0].end();
     if end - start > STRETCH_BYTES {
-        return (1, RECORD_START_BYTES);
+        return (1, RECORD_START_BYTES_MAX);
     }
     let mut count = 1;
     for next in &records[1..] {

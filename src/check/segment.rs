@@ -20,7 +20,7 @@ use crate::format::run_header::is_run;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 use crate::format::sort_key::plain_key;
 use crate::layout::inventory::SegmentFiles;
-use crate::layout::segment_files::{keys_name, metadata_name, values_name};
+use crate::layout::segment_files::{keys_name, metadata_name, read_metadata, values_name};
 use crate::names::run_writer::parent_sort_key;
 use crate::names::{Layer, Memtable, Run};
 use crate::segment::descriptors::{FileKey, RUN_FILE};
@@ -102,9 +102,8 @@ impl Session<'_> {
         number: SegmentNumber,
         path: &Path,
     ) -> Result<SegmentMetadata> {
-        let bytes = self.disk.read_small(path, SEGMENT_METADATA_BYTES as u64)?;
-        let metadata = SegmentMetadata::decode(&bytes).map_err(|bad| bad.in_file(path, 0))?;
-        self.advance(bytes.len() as u64);
+        let metadata = read_metadata(&self.disk, path)?;
+        self.advance(SEGMENT_METADATA_BYTES as u64);
         if metadata.table_id != facts.file.id() || metadata.segment != number {
             return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));
         }

@@ -4,6 +4,9 @@ use super::DiskFile;
 use crate::error::Result;
 
 const READ_BYTES: usize = 1 << 20;
+/// Bytes that are checksummed in search of something good behind damage, before giving up: bytes
+/// made up to look good everywhere must not keep anybody busy for ever.
+pub(crate) const SEARCH_BYTES_MAX: u64 = 1 << 30;
 
 /// A part of a file in memory.
 pub(crate) struct Window<'f> {

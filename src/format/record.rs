@@ -41,6 +41,8 @@ pub(crate) const BLOCK_SIZE: usize = 64 * 1024;
 const _: () = assert!(BLOCK_SIZE as u64 == BLOCK_BYTES);
 /// The longest key, in bytes.
 pub(crate) const KEY_BYTES_MAX: usize = 4095;
+/// The longest that header and key of a record are together.
+pub(crate) const RECORD_START_BYTES_MAX: usize = HEADER_BYTES + KEY_BYTES_MAX.next_multiple_of(8);
 /// The longest value, in bytes: 4 TiB, so that its block checksums (256 MiB) fit a record.
 pub(crate) const VALUE_BYTES_MAX: u64 = 4 << 40;
 

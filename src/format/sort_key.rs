@@ -7,7 +7,8 @@
 //! keys the folder `a/` would stand behind the file `a-b`, and a listing could not be in order.
 
 const SEPARATOR: u8 = b'/';
-const SORT_SEPARATOR: u8 = 0;
+/// What stands for the separator in a sort key.
+pub(crate) const SORT_SEPARATOR: u8 = 0;
 
 /// The sort key of a key.
 pub(crate) fn sort_key(key: &[u8]) -> Vec<u8> {

@@ -13,6 +13,7 @@ use super::SEGMENTS_DIR;
 use crate::disk::{Disk, DiskFile, TEMPORARY_SUFFIX};
 use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;
+use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
 
 /// Start of the name of a value file that is still being written.
 const SPILL_PREFIX: &str = "spill-";
@@ -66,6 +67,12 @@ impl SegmentFile {
 fn canonical(text: &str) -> Option<u32> {
     let number: u32 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
+}
+
+/// The metadata in this file.
+pub(crate) fn read_metadata(disk: &Disk, path: &Path) -> Result<SegmentMetadata> {
+    let bytes = disk.read_small(path, SEGMENT_METADATA_BYTES as u64)?;
+    SegmentMetadata::decode(&bytes).map_err(|malformed| malformed.in_file(path, 0))
 }
 
 /// Name of a segment's metadata file.

@@ -14,13 +14,12 @@ use std::ops::Bound;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::KeyHash;
-use crate::format::sort_key::sort_key;
+use crate::format::sort_key::{SORT_SEPARATOR, sort_key};
 use crate::names::Direction;
 use crate::names::merge::{Choice, Found, Layer, Merge, Seen};
 
-/// The separator in a sort key, and the byte above it, which comes behind all that is below.
-const SEPARATOR: u8 = 0;
-const BEHIND_SEPARATOR: u8 = 1;
+/// The byte above the separator of sort keys, which comes behind all that is below a folder.
+const BEHIND_SEPARATOR: u8 = SORT_SEPARATOR + 1;
 
 /// Something directly in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +116,7 @@ impl<F: FnMut(&[u8], &Mention, usize) -> Choice> FolderListing<F> {
     pub(crate) fn next(&mut self) -> Result<Option<Listed>> {
         while let Some(seen) = self.merge.step(&mut self.choose)? {
             let Some(rest) = self.merge.key().strip_prefix(&self.folder[..]) else { break };
-            let name_bytes = rest.iter().position(|&byte| byte == SEPARATOR);
+            let name_bytes = rest.iter().position(|&byte| byte == SORT_SEPARATOR);
             let is_below = name_bytes.is_some_and(|bytes| bytes + 1 < rest.len());
             let name = rest[..name_bytes.unwrap_or(rest.len())].to_vec();
             if name.is_empty() {
@@ -144,7 +143,7 @@ impl<F: FnMut(&[u8], &Mention, usize) -> Choice> FolderListing<F> {
                 self.merge.skip_to(Bound::Included(&limit))
             }
             Direction::Backward if is_below => {
-                limit.push(SEPARATOR);
+                limit.push(SORT_SEPARATOR);
                 self.merge.skip_to(Bound::Included(&limit))
             }
             Direction::Backward => Ok(()),

@@ -3,14 +3,10 @@
 //! Blocks carry their own position, so the next good block behind a damaged one is found by
 //! looking for a place that names itself.
 
-use crate::disk::window::Window;
+use crate::disk::window::{SEARCH_BYTES_MAX, Window};
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::run_block::{BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, RunBlock};
-
-/// Bytes that are checksummed while looking for the next good block, before giving up: bytes made
-/// up to look like blocks everywhere must not keep a check busy for ever.
-const SEARCH_BYTES_MAX: u64 = 1 << 30;
 
 /// Verifies the block at a place.
 pub(crate) fn block_at(window: &mut Window<'_>, at: u64) -> Result<Result<RunBlock, Malformed>> {

@@ -8,9 +8,7 @@ use crate::error::Result;
 use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
 use crate::format::location::{Location, RECORD_ALIGNMENT, SegmentNumber};
-use crate::format::record::{self, HEADER_BYTES, KEY_BYTES_MAX, RecordHeader};
-
-const RECORD_START_BYTES: usize = HEADER_BYTES + KEY_BYTES_MAX.next_multiple_of(8);
+use crate::format::record::{self, HEADER_BYTES, RECORD_START_BYTES_MAX, RecordHeader};
 
 /// A record that nobody names.
 pub(super) struct Unnamed {
@@ -67,7 +65,7 @@ fn header_at(
     end: u64,
 ) -> Result<Option<(RecordHeader, Vec<u8>)>> {
     let start = window.slice(at, HEADER_BYTES)?;
-    let Some(wanted) = record::peek_bytes(start).filter(|&bytes| bytes <= RECORD_START_BYTES)
+    let Some(wanted) = record::peek_bytes(start).filter(|&bytes| bytes <= RECORD_START_BYTES_MAX)
     else {
         return Ok(None);
     };

@@ -11,9 +11,9 @@ use crate::format::key_hash::Salt;
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC};
 use crate::format::run_header::is_run;
-use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
+use crate::format::segment_metadata::SegmentMetadata;
 use crate::layout::inventory::SegmentFiles;
-use crate::layout::segment_files::{metadata_name, values_name};
+use crate::layout::segment_files::{metadata_name, read_metadata, values_name};
 use crate::segment::key_log;
 
 /// What a key file is.
@@ -93,8 +93,7 @@ impl Session {
         number: SegmentNumber,
         path: &Path,
     ) -> Result<SegmentMetadata> {
-        let bytes = self.disk.read_small(path, SEGMENT_METADATA_BYTES as u64)?;
-        let metadata = SegmentMetadata::decode(&bytes).map_err(|bad| bad.in_file(path, 0))?;
+        let metadata = read_metadata(&self.disk, path)?;
         if metadata.table_id != facts.file.id()
             || metadata.segment != number
             || metadata.salt != Salt(facts.file.salt())

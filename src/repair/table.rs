@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{Facts, Session};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
-use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
+use crate::format::segment_metadata::SegmentMetadata;
 use crate::format::table_file::TableFile;
 use crate::layout::inventory::{Inventory, SecondFile};
-use crate::layout::segment_files::{Listing, SegmentDirs, SegmentFile};
+use crate::layout::segment_files::{Listing, SegmentDirs, SegmentFile, read_metadata};
 use crate::layout::table_file::{
     CopyContent, TableFileCopy, encode, good_copies, newest, read_copies,
 };
@@ -115,8 +115,7 @@ impl Session {
         let mut found: Vec<SegmentMetadata> = Vec::new();
         for (file, _, path) in &listing.files {
             if matches!(file, SegmentFile::Metadata(_))
-                && let Ok(bytes) = self.disk.read_small(path, SEGMENT_METADATA_BYTES as u64)
-                && let Ok(metadata) = SegmentMetadata::decode(&bytes)
+                && let Ok(metadata) = read_metadata(&self.disk, path)
             {
                 found.push(metadata);
             }

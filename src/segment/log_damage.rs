@@ -4,12 +4,10 @@
 //! were never written. A record that is all there and yet fails its checksum was whole once.
 
 use crate::cast;
-use crate::disk::window::Window;
+use crate::disk::window::{SEARCH_BYTES_MAX, Window};
 use crate::error::Result;
 use crate::format::log_record::{self, BODY_BYTES_MAX, RECORD_HEADER_BYTES};
 
-/// Bytes that are checksummed while looking for good records behind a bad one.
-const SEARCH_BYTES_MAX: u64 = 1 << 30;
 /// The unit in which drives write.
 pub(crate) const SECTOR_BYTES: u64 = 512;
 const KIND_MAX: u8 = 5;
