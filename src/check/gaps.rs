@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 
 use super::records::SegmentRecords;
-use super::{AffectedKeys, Finding, Session};
+use super::{AffectedKeys, Checker, Finding};
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::disk::window::{SEARCH_BYTES_MAX, Window};
 use crate::error::Result;
@@ -17,7 +18,7 @@ use crate::layout::inventory::SegmentFiles;
 
 /// What the gaps of a shard hold.
 #[derive(Debug, Default)]
-struct Found {
+struct GapContents {
     /// Offsets of records that the log mentioned once.
     superseded: HashSet<u64>,
     /// Whole records that are not marked dead.
@@ -28,7 +29,7 @@ struct Found {
     searched_bytes: u64,
 }
 
-impl Session<'_> {
+impl Checker<'_> {
     /// Looks at everything in the shards that is not a record of a name.
     pub(super) fn check_gaps(&mut self, files: &SegmentFiles, records: &mut SegmentRecords) {
         records.extents.sort_unstable();
@@ -56,34 +57,34 @@ impl Session<'_> {
             let result = self.disk.open(path).and_then(|file| {
                 let of_shard = records.logged.iter().filter(|place| u32::from(place.0) == shard);
                 let superseded = of_shard.map(|place| place.1).collect();
-                let mut found = Found { superseded, ..Found::default() };
+                let mut contents = GapContents { superseded, ..GapContents::default() };
                 let extents = records.extents.iter().filter(|extent| u32::from(extent.0) == shard);
                 let mut at = 0;
                 for &(_, offset, length) in extents {
-                    self.look_at_gap(&file, at, offset.min(bytes), &mut found)?;
+                    self.look_at_gap(&file, at, offset.min(bytes), &mut contents)?;
                     at = at.max(offset + u64::from(length));
                 }
-                self.look_at_gap(&file, at, bytes, &mut found)?;
-                Ok(found)
+                self.look_at_gap(&file, at, bytes, &mut contents)?;
+                Ok(contents)
             });
             match result {
-                Ok(found) => self.report_gaps(path, found),
+                Ok(contents) => self.report_gaps(path, contents),
                 Err(error) => self.add(Finding::of_error(&error, path)),
             }
         }
     }
 
-    fn report_gaps(&mut self, path: &std::path::Path, found: Found) {
-        if found.alive.count > 0 {
+    fn report_gaps(&mut self, path: &std::path::Path, contents: GapContents) {
+        if contents.alive.count > 0 {
             let what =
                 "whole records that were never named, or whose names are lost; they cannot be read";
-            self.add(Finding::note(path, what).affecting(found.alive));
+            self.add(Finding::note(path, what).affecting(contents.alive));
         }
-        if let Some(at) = found.first_unknown_at {
+        if let Some(at) = contents.first_unknown_at {
             let what = format!(
                 "{} bytes, the first of them here, belong to no record; a write that failed \
                  leaves such a hole",
-                found.unknown_bytes
+                contents.unknown_bytes
             );
             self.add(Finding::note(path, what).at(at));
         }
@@ -94,7 +95,7 @@ impl Session<'_> {
         file: &DiskFile,
         from: u64,
         end: u64,
-        found: &mut Found,
+        contents: &mut GapContents,
     ) -> Result<()> {
         if from >= end {
             return Ok(());
@@ -103,17 +104,17 @@ impl Session<'_> {
         let mut window = Window::new(file, end);
         let mut at = from;
         while at < end {
-            let step = if let Some(bytes) = record_at(&mut window, at, end, found)? {
+            let step = if let Some(bytes) = record_at(&mut window, at, end, contents)? {
                 bytes
             } else {
-                let wanted = usize::try_from(RECORD_ALIGNMENT).unwrap_or(8);
+                let wanted = cast::to_usize(RECORD_ALIGNMENT);
                 let bytes = window.slice(at, wanted)?;
                 if bytes.is_empty() {
                     return Ok(());
                 }
                 if bytes.iter().any(|&byte| byte != 0) {
-                    found.first_unknown_at.get_or_insert(at);
-                    found.unknown_bytes += bytes.len() as u64;
+                    contents.first_unknown_at.get_or_insert(at);
+                    contents.unknown_bytes += bytes.len() as u64;
                 }
                 bytes.len() as u64
             };
@@ -125,13 +126,18 @@ impl Session<'_> {
 }
 
 /// The length of the whole record at `at`, if there is one.
-fn record_at(window: &mut Window<'_>, at: u64, end: u64, found: &mut Found) -> Result<Option<u64>> {
+fn record_at(
+    window: &mut Window<'_>,
+    at: u64,
+    end: u64,
+    contents: &mut GapContents,
+) -> Result<Option<u64>> {
     let start = window.slice(at, HEADER_BYTES)?;
     let wanted = record::peek_bytes(start).filter(|&bytes| bytes <= RECORD_START_BYTES_MAX);
-    let Some(wanted) = wanted.filter(|_| found.searched_bytes < SEARCH_BYTES_MAX) else {
+    let Some(wanted) = wanted.filter(|_| contents.searched_bytes < SEARCH_BYTES_MAX) else {
         return Ok(None);
     };
-    found.searched_bytes += wanted as u64;
+    contents.searched_bytes += wanted as u64;
     let Ok((header, key)) = RecordHeader::decode(window.slice(at, wanted)?) else {
         return Ok(None);
     };
@@ -139,8 +145,8 @@ fn record_at(window: &mut Window<'_>, at: u64, end: u64, found: &mut Found) -> R
     if bytes > end - at {
         return Ok(None);
     }
-    if !header.dead && !found.superseded.contains(&at) {
-        found.alive.add(key);
+    if !header.dead && !contents.superseded.contains(&at) {
+        contents.alive.add(key);
     }
     Ok(Some(bytes))
 }

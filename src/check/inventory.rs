@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Finding, Session, TableFacts};
+use super::{Checker, Finding, TableFacts};
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::LOG_HEADER_BYTES;
 use crate::layout::inventory::{Inventory, SegmentFiles};
 use crate::layout::segment_files::SegmentFile;
 
-impl Session<'_> {
+impl Checker<'_> {
     /// The files of all segments that are not below the mark of expiry.
     pub(super) fn take_inventory(&mut self, facts: &TableFacts) -> Inventory {
         let listing = facts.dirs.look();

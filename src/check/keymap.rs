@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use super::{AffectedKeys, Finding, Session, Severity, TableFacts};
+use super::{AffectedKeys, Checker, Finding, Severity, TableFacts};
 use crate::error::Error;
 use crate::format::location::{Location, SegmentNumber};
 use crate::keymap::inspect::{KeymapReader, look};
@@ -20,7 +20,7 @@ const WRONG_KEPT: usize = super::SAMPLE_KEYS;
 
 /// Something to be looked up.
 #[derive(Clone, Copy, Debug)]
-struct Lookup {
+struct SlotLookup {
     fingerprint: u64,
     location: Location,
     /// The slot must be there; else it must not.
@@ -30,19 +30,19 @@ struct Lookup {
 /// The lookups of a table.
 pub(super) struct Lookups {
     reader: KeymapReader,
-    gathered: Vec<Lookup>,
-    missing: Wrong,
-    stale: Wrong,
+    gathered: Vec<SlotLookup>,
+    missing: WrongAnswers,
+    stale: WrongAnswers,
 }
 
 /// Answers that were wrong.
 #[derive(Debug, Default)]
-struct Wrong {
+struct WrongAnswers {
     count: u64,
     places: Vec<Location>,
 }
 
-impl Wrong {
+impl WrongAnswers {
     fn add(&mut self, location: Location) {
         self.count += 1;
         if self.places.len() < WRONG_KEPT {
@@ -58,7 +58,7 @@ impl Lookups {
     }
 }
 
-impl Session<'_> {
+impl Checker<'_> {
     /// Checks the files of the keymap; what lookups can be made in, if anything.
     pub(super) fn check_keymap_files(
         &mut self,
@@ -97,7 +97,7 @@ impl Session<'_> {
         self.bytes_total += reader.bytes();
         self.report.counts.files += 1;
         self.check_pages(facts, inventory, &reader);
-        let (missing, stale) = (Wrong::default(), Wrong::default());
+        let (missing, stale) = (WrongAnswers::default(), WrongAnswers::default());
         Some(Lookups { reader, gathered: Vec::new(), missing, stale })
     }
 
@@ -163,7 +163,7 @@ impl Session<'_> {
         location: Location,
         is_expected: bool,
     ) {
-        lookups.gathered.push(Lookup { fingerprint, location, is_expected });
+        lookups.gathered.push(SlotLookup { fingerprint, location, is_expected });
         if lookups.gathered.len() >= BATCH_LOOKUPS {
             self.make_lookups(lookups);
         }
@@ -173,7 +173,7 @@ impl Session<'_> {
         let Lookups { reader, gathered, missing, stale } = lookups;
         gathered.sort_unstable_by_key(|lookup| lookup.fingerprint);
         for lookup in gathered.drain(..) {
-            let Lookup { fingerprint, location, is_expected } = lookup;
+            let SlotLookup { fingerprint, location, is_expected } = lookup;
             // Damaged pages are reported already, and hide nothing: the runs are searched instead.
             match (reader.holds(fingerprint, location), is_expected) {
                 (Some(false), true) => missing.add(location),

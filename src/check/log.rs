@@ -3,7 +3,8 @@
 //! The first bad record ends a log. A crash leaves such an end (`segment/log_damage.rs`); a record
 //! that has good ones behind it was whole once.
 
-use super::{AffectedKeys, Finding, Session};
+use super::{AffectedKeys, Checker, Finding};
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::disk::window::Window;
 use crate::error::Result;
@@ -13,9 +14,9 @@ use crate::segment::log_damage::{SECTOR_BYTES, Search, is_torn, record_bytes};
 /// Hands every record up to the first bad one to `visit`, with the offset behind it. Reports how
 /// the log ends.
 pub(super) fn walk(
-    session: &mut Session<'_>,
+    checker: &mut Checker<'_>,
     file: &DiskFile,
-    mut visit: impl FnMut(&mut Session<'_>, LogRecord<'_>, u64),
+    mut visit: impl FnMut(&mut Checker<'_>, LogRecord<'_>, u64),
 ) -> Result<()> {
     let end = file.len()?;
     let mut window = Window::new(file, end);
@@ -24,15 +25,15 @@ pub(super) fn walk(
         let bytes = record_bytes(window.slice(at, RECORD_HEADER_BYTES)?);
         match log_record::decode(window.slice(at, bytes)?) {
             Ok((record, bytes)) => {
-                visit(session, record, at + bytes as u64);
-                session.advance(bytes as u64);
+                visit(checker, record, at + bytes as u64);
+                checker.advance(bytes as u64);
                 at += bytes as u64;
             }
             Err(malformed) => {
                 let error = malformed.in_file(file.path(), at);
                 let finding = Finding::of_error(&error, file.path());
                 let judged = judge_end(&mut window, at, end, finding)?;
-                session.add(judged);
+                checker.add(judged);
                 break;
             }
         }
@@ -98,13 +99,13 @@ fn good_records_behind(window: &mut Window<'_>, from: u64, end: u64) -> Result<B
 /// Whether a sector that the bad record at `at` reaches into was never written, or not since the
 /// record before it: zeros, then. A byte that has changed since looks different.
 fn has_hole(window: &mut Window<'_>, at: u64, end: u64) -> Result<bool> {
-    let head = RECORD_HEADER_BYTES.min(usize::try_from(end - at).unwrap_or(usize::MAX));
+    let head = RECORD_HEADER_BYTES.min(cast::to_usize(end - at));
     let bytes = record_bytes(window.slice(at, head)?) as u64;
     let record_end = at.saturating_add(bytes).min(end);
     let mut from = at;
     while from < record_end {
         let sector_end = (from + 1).next_multiple_of(SECTOR_BYTES).min(end);
-        let length = usize::try_from(sector_end - from).unwrap_or(usize::MAX);
+        let length = cast::to_usize(sector_end - from);
         if window.slice(from, length)?.iter().all(|byte| *byte == 0) {
             return Ok(true);
         }

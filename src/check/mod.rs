@@ -73,7 +73,7 @@ pub fn check(
         reserve_bytes: options.config.reserve_bytes,
     };
     let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
-    let mut session = Session {
+    let mut checker = Checker {
         disk: options.disk.clone(),
         clock: options.clock.clone(),
         roots: roots.paths(),
@@ -87,10 +87,10 @@ pub fn check(
     };
     for missing in roots.missing() {
         let what = format!("this root (identity {}) is missing, and all files in it", missing.id);
-        session.add(Finding::damage(&missing.path, what));
+        checker.add(Finding::damage(&missing.path, what));
     }
-    let scan = RootsScan::new(&options.disk, &session.roots).complete()?;
-    session.report_leftovers(&scan);
+    let scan = RootsScan::new(&options.disk, &checker.roots).complete()?;
+    checker.report_leftovers(&scan);
     let tables = scan.tables();
     if let Some(wanted) = table
         && !tables.contains_key(wanted)
@@ -98,14 +98,14 @@ pub fn check(
         return Err(Error::NoSuchTable { name: wanted.to_owned() });
     }
     for name in tables.into_keys().filter(|name| table.is_none_or(|wanted| wanted == *name)) {
-        session.table = Some(name.to_owned());
-        session.check_table(name);
+        checker.table = Some(name.to_owned());
+        checker.check_table(name);
     }
-    Ok(session.report)
+    Ok(checker.report)
 }
 
 /// A check under way.
-struct Session<'p> {
+struct Checker<'p> {
     disk: Disk,
     clock: Clock,
     roots: Vec<PathBuf>,
@@ -146,7 +146,7 @@ impl TableFacts {
     }
 }
 
-impl Session<'_> {
+impl Checker<'_> {
     fn add(&mut self, finding: Finding) {
         self.report.add(Finding { table: self.table.clone(), ..finding });
     }

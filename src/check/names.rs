@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::path::PathBuf;
 
 use super::keymap::Lookups;
-use super::{AffectedKeys, Finding, Session, TableFacts};
+use super::{AffectedKeys, Checker, Finding, TableFacts};
 use crate::error::{Error, Result};
 use crate::format::entry::Mention;
 use crate::format::key_hash::{KeyHash, Salt};
@@ -55,7 +55,7 @@ struct Tree {
     homeless: AffectedKeys,
 }
 
-impl Session<'_> {
+impl Checker<'_> {
     /// Walks the names of all segments.
     pub(super) fn check_names(
         &mut self,

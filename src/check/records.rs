@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::value::{Source, verify_value};
-use super::{AffectedKeys, Finding, Session, Severity, TableFacts};
+use super::value::{ValueSource, verify_value};
+use super::{AffectedKeys, Checker, Finding, Severity, TableFacts};
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
@@ -88,7 +89,7 @@ impl SegmentRecords {
     }
 }
 
-impl Session<'_> {
+impl Checker<'_> {
     /// Takes note of a record that must be there; checks a batch of them when there are enough.
     pub(super) fn expect(
         &mut self,
@@ -168,8 +169,7 @@ impl Session<'_> {
                 let key = one.key(keys);
                 let result = match &read {
                     Ok(filled) => {
-                        let skip = usize::try_from(one.entry.location.offset - start);
-                        let skip = skip.unwrap_or(usize::MAX).min(*filled);
+                        let skip = cast::to_usize(one.entry.location.offset - start).min(*filled);
                         self.check_record(facts, records, file, one, key, &buffer[skip..*filled])
                     }
                     Err(_) => self.check_alone(facts, records, file, one, key),
@@ -209,12 +209,66 @@ impl Session<'_> {
         key: &[u8],
         bytes: &[u8],
     ) -> Result<(), Box<Finding>> {
+        if one.entry.dedicated != 0 {
+            records.dedicated.insert(one.entry.dedicated);
+        }
+        let header = self.check_header(records, file, one, key, bytes)?;
+        self.advance(header.body_offset());
+        let offset = one.entry.location.offset;
+        let whole_bytes = u64::from(one.entry.record_bytes);
+        let (body_at, tail_at) = (header.body_offset(), header.checksums_offset());
+        let (body, end) = (cast::to_usize(body_at), cast::to_usize(tail_at));
+        let tail_bytes = cast::to_usize(whole_bytes - tail_at);
+        let is_here = bytes.len() as u64 >= whole_bytes;
+        let mut far_tail = Vec::new();
+        let tail = if is_here {
+            &bytes[end..end + tail_bytes]
+        } else {
+            far_tail.resize(tail_bytes, 0);
+            file.read_exact_at(&mut far_tail, offset + tail_at)
+                .map_err(|error| Finding::of_error(&error, file.path()))?;
+            &far_tail[..]
+        };
+        let checksum_bytes = cast::to_usize(4 * block_count(header.value_bytes));
+        let (checksums, padding) = tail.split_at(checksum_bytes);
+        if padding.iter().any(|&byte| byte != 0) {
+            let what = "the bytes that fill the record up are not zero";
+            let at = offset + tail_at + checksum_bytes as u64;
+            return Err(Finding::damage(file.path(), what).at(at).into());
+        }
+        let opened;
+        let source = if header.dedicated != 0 {
+            opened = open_dedicated(facts, records.number, &header)?;
+            if let Some(note) = longer_than(&opened, &header)? {
+                self.add(note);
+            }
+            self.report.counts.files += 1;
+            ValueSource::File(&opened, 0)
+        } else if is_here {
+            ValueSource::Bytes(&bytes[body..end], file, offset + body_at)
+        } else {
+            ValueSource::File(file, offset + body_at)
+        };
+        let checksums_at = (file, offset + tail_at);
+        verify_value(&header, checksums, checksums_at, &source, &mut |bytes| self.advance(bytes))?;
+        if one.entry.kind() != Kind::Folder {
+            self.report.counts.values += 1;
+        }
+        Ok(())
+    }
+
+    /// The header of a record, when it is what the entry of its name says.
+    fn check_header(
+        &mut self,
+        records: &SegmentRecords,
+        file: &DiskFile,
+        one: &Expected,
+        key: &[u8],
+        bytes: &[u8],
+    ) -> Result<RecordHeader, Box<Finding>> {
         let entry = &one.entry;
         let offset = entry.location.offset;
         let damage = |at: u64, what: String| Finding::damage(file.path(), what).at(offset + at);
-        if entry.dedicated != 0 {
-            records.dedicated.insert(entry.dedicated);
-        }
         let whole_bytes = u64::from(entry.record_bytes);
         let shard_bytes = file.len().unwrap_or(0);
         if offset + whole_bytes > shard_bytes {
@@ -239,50 +293,10 @@ impl Session<'_> {
                 }
             },
         };
-        if let Some((at, what)) = difference(&header, found_key, key, entry, records.is_sealed) {
-            return Err(damage(at, what).into());
+        match difference(&header, found_key, key, entry, records.is_sealed) {
+            Some((at, what)) => Err(damage(at, what).into()),
+            None => Ok(header),
         }
-        self.advance(header.body_offset());
-        let body = usize::try_from(header.body_offset()).unwrap_or(usize::MAX);
-        let tail_at = header.checksums_offset();
-        let tail_bytes = usize::try_from(whole_bytes - tail_at).unwrap_or(usize::MAX);
-        let is_here = bytes.len() as u64 >= whole_bytes;
-        let mut far_tail = Vec::new();
-        let tail = if is_here {
-            let start = usize::try_from(tail_at).unwrap_or(usize::MAX);
-            &bytes[start..start + tail_bytes]
-        } else {
-            far_tail.resize(tail_bytes, 0);
-            file.read_exact_at(&mut far_tail, offset + tail_at)
-                .map_err(|error| Finding::of_error(&error, file.path()))?;
-            &far_tail[..]
-        };
-        let checksum_bytes = usize::try_from(4 * block_count(header.value_bytes)).unwrap_or(0);
-        let (checksums, padding) = tail.split_at(checksum_bytes);
-        if padding.iter().any(|&byte| byte != 0) {
-            let what = "the bytes that fill the record up are not zero";
-            return Err(damage(tail_at + checksum_bytes as u64, what.to_owned()).into());
-        }
-        let opened;
-        let source = if header.dedicated != 0 {
-            opened = open_dedicated(facts, records.number, &header)?;
-            if let Some(note) = longer_than(&opened, &header)? {
-                self.add(note);
-            }
-            self.report.counts.files += 1;
-            Source::File(&opened, 0)
-        } else if is_here {
-            let end = usize::try_from(tail_at).unwrap_or(usize::MAX);
-            Source::Bytes(&bytes[body..end], file, offset + header.body_offset())
-        } else {
-            Source::File(file, offset + header.body_offset())
-        };
-        let checksums_at = (file, offset + tail_at);
-        verify_value(&header, checksums, checksums_at, &source, &mut |bytes| self.advance(bytes))?;
-        if entry.kind() != Kind::Folder {
-            self.report.counts.values += 1;
-        }
-        Ok(())
     }
 }
 
@@ -313,7 +327,7 @@ fn stretch(records: &[Expected], shard_bytes: u64) -> (usize, usize) {
         count += 1;
     }
     let bytes = end.min(shard_bytes).saturating_sub(start);
-    (count, usize::try_from(bytes).unwrap_or(0))
+    (count, cast::to_usize(bytes))
 }
 
 fn open_shard(

@@ -1,6 +1,6 @@
 //! Walks a run from its first byte to its last, and goes on behind what is damaged.
 
-use super::{Finding, Session};
+use super::{Checker, Finding};
 use crate::disk::DiskFile;
 use crate::disk::window::Window;
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::names::run_blocks::{block_at, next_block};
 
 /// What the walk hands on: a sort key, what is said of it, and whether it is the first
 /// of its block.
-pub(super) struct Step<'a> {
+pub(super) struct RunMention<'a> {
     pub(super) sort_key: &'a [u8],
     pub(super) mention: Mention,
     pub(super) is_first_of_block: bool,
@@ -23,11 +23,11 @@ pub(super) struct Step<'a> {
 /// Hands every mention of the good blocks before `end` to `visit`. Reports bad ones; tells whether
 /// there were none.
 pub(super) fn walk(
-    session: &mut Session<'_>,
+    checker: &mut Checker<'_>,
     file: &DiskFile,
     segment: SegmentNumber,
     end: u64,
-    mut visit: impl FnMut(&mut Session<'_>, &Step<'_>) -> Result<()>,
+    mut visit: impl FnMut(&mut Checker<'_>, &RunMention<'_>) -> Result<()>,
 ) -> Result<bool> {
     let mut window = Window::new(file, end);
     let mut at = RUN_HEADER_BYTES as u64;
@@ -37,7 +37,7 @@ pub(super) fn walk(
         let (next, problem) = match block_at(&mut window, at)? {
             Ok(block) => {
                 let next = at + block.len() as u64;
-                let result = entries(session, &block, segment, &mut last_key, &mut visit)?;
+                let result = entries(checker, &block, segment, &mut last_key, &mut visit)?;
                 (next, result.err())
             }
             Err(malformed) => (next_block(&mut window, at + 1, end)?, Some(malformed)),
@@ -47,9 +47,9 @@ pub(super) fn walk(
             let lost = next - at;
             let finding = Finding::of_error(&malformed.in_file(file.path(), at), file.path());
             let what = format!("{} (the names in {lost} bytes cannot be read)", finding.what);
-            session.add(Finding { what, ..finding });
+            checker.add(Finding { what, ..finding });
         }
-        session.advance(next - at);
+        checker.advance(next - at);
         at = next;
     }
     Ok(is_good)
@@ -57,11 +57,11 @@ pub(super) fn walk(
 
 /// Hands on the mentions of a block; blocks of the index have none.
 fn entries(
-    session: &mut Session<'_>,
+    checker: &mut Checker<'_>,
     block: &RunBlock,
     segment: SegmentNumber,
     last_key: &mut Vec<u8>,
-    visit: &mut impl FnMut(&mut Session<'_>, &Step<'_>) -> Result<()>,
+    visit: &mut impl FnMut(&mut Checker<'_>, &RunMention<'_>) -> Result<()>,
 ) -> Result<Result<(), Malformed>> {
     if block.level() > 0 {
         return Ok(index_entries(block));
@@ -87,7 +87,7 @@ fn entries(
             let reason = "the keys of the block are not above those of the one before";
             return Ok(Err(Malformed::damaged(0, reason)));
         }
-        visit(session, &Step { sort_key: walk.key(), mention, is_first_of_block: is_first })?;
+        visit(checker, &RunMention { sort_key: walk.key(), mention, is_first_of_block: is_first })?;
         is_first = false;
         last_key.clear();
         last_key.extend_from_slice(walk.key());

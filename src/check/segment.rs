@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::names::Layers;
 use super::records::SegmentRecords;
-use super::{Finding, Session, TableFacts, log, run};
+use super::{Checker, Finding, TableFacts, log, run};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
@@ -26,7 +26,7 @@ use crate::names::{Layer, Memtable, Run};
 use crate::segment::descriptors::{FileKey, RUN_FILE};
 use crate::segment::key_log;
 
-impl Session<'_> {
+impl Checker<'_> {
     /// Checks all files of a segment. Its names go to `layers` when they can be read in order.
     pub(super) fn check_segment(
         &mut self,
@@ -173,16 +173,16 @@ impl Session<'_> {
         let end = footer.map_or(file.len()?, |footer| footer.blocks_end);
         let mut counted = RunSummary::EMPTY;
         let mut guide = Guide { run: opened.clone(), folder: None, salt: Salt(facts.file.salt()) };
-        let walked = run::walk(self, file, number, end, |session, step| {
+        let walked = run::walk(self, file, number, end, |checker, step| {
             counted.count(&step.mention);
             let key = plain_key(step.sort_key);
-            session.check_mention(file.path(), &key, &step.mention, number);
+            checker.check_mention(file.path(), &key, &step.mention, number);
             if let Some(complaint) = guide.complaint(step) {
-                session.add(complaint);
+                checker.add(complaint);
                 guide.run = None;
             }
             if let Mention::Put(entry) = &step.mention {
-                session.expect(facts, records, &key, entry);
+                checker.expect(facts, records, &key, entry);
             }
             Ok(())
         })?;
@@ -288,10 +288,10 @@ impl Session<'_> {
         // Records behind the last synced mark, by the end of their log record.
         let mut uncertain: Vec<(u64, (u8, u64))> = Vec::new();
         let (logged, unsettled) = (&mut records.logged, &mut records.unsettled);
-        log::walk(self, file, |session, record, end| {
+        log::walk(self, file, |checker, record, end| {
             let mut take = |key: &[u8], mention: Mention| {
-                session.report.counts.mentions += 1;
-                session.check_mention(file.path(), key, &mention, number);
+                checker.report.counts.mentions += 1;
+                checker.check_mention(file.path(), key, &mention, number);
                 if let Mention::Put(entry) = &mention {
                     let place = (entry.location.shard, entry.location.offset);
                     uncertain.push((end, place));
@@ -347,7 +347,7 @@ struct Guide {
 }
 
 impl Guide {
-    fn complaint(&mut self, step: &run::Step<'_>) -> Option<Finding> {
+    fn complaint(&mut self, step: &run::RunMention<'_>) -> Option<Finding> {
         let run = self.run.as_ref()?;
         let keys = super::AffectedKeys::one(&plain_key(step.sort_key));
         if step.is_first_of_block {

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Finding, Session};
+use super::{Checker, Finding};
 use crate::format::table_file::TableFile;
 use crate::layout::SEGMENTS_DIR;
 use crate::layout::table_file::{CopyContent, good_copies, newest, read_copies};
 
-impl Session<'_> {
+impl Checker<'_> {
     /// Checks all copies; the newest good one, which is the one that counts.
     pub(super) fn check_table_files(&mut self, table_dirs: &[PathBuf]) -> Option<TableFile> {
         let copies = read_copies(&self.disk, table_dirs);

@@ -1,6 +1,7 @@
 //! The bytes of one value against their checksums.
 
 use super::Finding;
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::format::crc32c;
 use crate::format::record::{BLOCK_BYTES, RecordHeader, block_count};
@@ -8,7 +9,7 @@ use crate::format::record::{BLOCK_BYTES, RecordHeader, block_count};
 const READ_BLOCKS: u64 = 16;
 
 /// Where the bytes of a value are.
-pub(super) enum Source<'a> {
+pub(super) enum ValueSource<'a> {
     /// In memory, read from this place of a file.
     Bytes(&'a [u8], &'a DiskFile, u64),
     /// In a file, from this offset on.
@@ -21,7 +22,7 @@ pub(super) fn verify_value(
     header: &RecordHeader,
     checksums: &[u8],
     checksums_at: (&DiskFile, u64),
-    source: &Source<'_>,
+    source: &ValueSource<'_>,
     advance: &mut dyn FnMut(u64),
 ) -> Result<(), Box<Finding>> {
     let blocks = block_count(header.value_bytes);
@@ -31,7 +32,7 @@ pub(super) fn verify_value(
         return Err(Finding::damage(file.path(), what).at(at).into());
     }
     let expected = |block: u64| {
-        let start = usize::try_from(4 * block).unwrap_or(usize::MAX);
+        let start = cast::to_usize(4 * block);
         match checksums.get(start..start.saturating_add(4)) {
             Some(&[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]),
             _ => header.value_crc,
@@ -39,7 +40,7 @@ pub(super) fn verify_value(
     };
     let mut bad: Option<(u64, u64)> = None;
     let mut judge = |first: u64, bytes: &[u8]| {
-        let block_bytes = usize::try_from(BLOCK_BYTES).unwrap_or(usize::MAX);
+        let block_bytes = cast::to_usize(BLOCK_BYTES);
         for (block, part) in (first..).zip(bytes.chunks(block_bytes)) {
             if crc32c(part) != expected(block) {
                 bad = Some(bad.map_or((block, 1), |(first, count)| (first, count + 1)));
@@ -47,7 +48,7 @@ pub(super) fn verify_value(
         }
     };
     let (file, base) = match source {
-        Source::Bytes(bytes, file, base) => {
+        ValueSource::Bytes(bytes, file, base) => {
             if bytes.is_empty() {
                 judge_empty(header, checksums_at)?;
             }
@@ -55,12 +56,12 @@ pub(super) fn verify_value(
             advance(bytes.len() as u64);
             (file, *base)
         }
-        Source::File(file, base) => {
+        ValueSource::File(file, base) => {
             let mut buffer = Vec::new();
             let mut at = 0;
             while at < header.value_bytes {
                 let wanted = (header.value_bytes - at).min(READ_BLOCKS * BLOCK_BYTES);
-                buffer.resize(usize::try_from(wanted).unwrap_or(0), 0);
+                buffer.resize(cast::to_usize(wanted), 0);
                 file.read_exact_at(&mut buffer, base + at)
                     .map_err(|error| Finding::of_error(&error, file.path()))?;
                 judge(at / BLOCK_BYTES, &buffer);

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use self::folders::{UnopenedTable, remove_table_dirs, same_numbers, unopened_tables};
+use crate::cast;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
@@ -91,7 +92,7 @@ impl Db {
         if is_incomplete && !options.read_only {
             log::warn!("a root is missing, so the database is open read-only");
         }
-        let cache_bytes = usize::try_from(options.config.cache_bytes).unwrap_or(usize::MAX);
+        let cache_bytes = cast::to_usize(options.config.cache_bytes);
         let context = Arc::new(Context {
             disk: options.disk,
             clock: options.clock,

@@ -1,11 +1,11 @@
 //! The keymap: it is moved away when anything is wrong with it, and the next open makes it anew.
 
-use super::{Facts, Session};
+use super::{Facts, Repairer};
 use crate::error::Result;
 use crate::keymap::inspect::{KeymapReader, look};
 use crate::layout::KEYMAP_DIR;
 
-impl Session {
+impl Repairer {
     /// Moves the keymap away if it is damaged.
     pub(super) fn mend_keymap(&mut self, facts: &Facts) -> Result<()> {
         let mut places = Vec::new();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::names::{self, LogParts, mentions_of};
 use super::records::{Extents, Unnamed, unnamed};
 use super::segment::Patient;
-use super::{Facts, Session};
+use super::{Facts, Repairer};
 use crate::disk::{Disk, DiskFile, temporary_path};
 use crate::error::Result;
 use crate::format::entry::{Entry, Mention};
@@ -32,7 +32,7 @@ struct Said {
     id_max: u64,
 }
 
-impl Session {
+impl Repairer {
     /// Sees to it that the log of a segment can be taken up again, and that it has all its files.
     pub(super) fn mend_unsealed(&mut self, facts: &mut Facts, patient: &Patient<'_>) -> Result<()> {
         let name = keys_name(patient.number);

@@ -86,7 +86,7 @@ pub fn repair(options: &OpenOptions, table: Option<&str>) -> Result<Repair> {
     {
         return Err(Error::NoSuchTable { name: wanted.to_owned() });
     }
-    let mut session = Session {
+    let mut repairer = Repairer {
         disk: options.disk.clone(),
         now_ns: options.clock.now_ns(),
         roots,
@@ -95,13 +95,13 @@ pub fn repair(options: &OpenOptions, table: Option<&str>) -> Result<Repair> {
     };
     let mut mended = Vec::new();
     for name in tables.into_keys().filter(|name| table.is_none_or(|wanted| wanted == *name)) {
-        let before = session.report.mended.len();
-        session.mend_table(name)?;
-        if session.report.mended.len() > before {
+        let before = repairer.report.mended.len();
+        repairer.mend_table(name)?;
+        if repairer.report.mended.len() > before {
             mended.push(name.to_owned());
         }
     }
-    let Session { aside, mut report, roots, .. } = session;
+    let Repairer { aside, mut report, roots, .. } = repairer;
     drop(roots);
     report.kept = aside.folders();
     finish(options, &mended, &mut report)?;
@@ -126,7 +126,7 @@ fn finish(options: &OpenOptions, mended: &[String], report: &mut Repair) -> Resu
 }
 
 /// A repair under way.
-struct Session {
+struct Repairer {
     disk: Disk,
     now_ns: u64,
     roots: Roots,
@@ -146,7 +146,7 @@ struct Facts {
     older: Vec<Arc<Run>>,
 }
 
-impl Session {
+impl Repairer {
     fn mended(
         &mut self,
         facts: &Facts,

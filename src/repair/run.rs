@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::names::{self, Mentions};
 use super::records::{Extents, Unnamed, unnamed};
 use super::segment::Patient;
-use super::{Facts, Session};
+use super::{Facts, Repairer};
 use crate::disk::{DiskFile, temporary_path};
 use crate::error::Result;
 use crate::format::entry::{Entry, Mention};
@@ -21,7 +21,7 @@ use crate::names::{Run, RunWriter};
 use crate::segment::key_log;
 use crate::segment::value::RecordBytes;
 
-impl Session {
+impl Repairer {
     /// Sees to it that a sealed segment has a good run, and metadata that agrees with it.
     pub(super) fn mend_sealed(&mut self, facts: &mut Facts, patient: &Patient<'_>) -> Result<()> {
         self.report_missing_shards(facts, patient);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::records::{Extents, unnamed};
-use super::{Facts, Session, names};
+use super::{Facts, Repairer, names};
 use crate::error::{Error, Result};
 use crate::format::entry::Mention;
 use crate::format::key_hash::Salt;
@@ -35,7 +35,7 @@ pub(super) struct Patient<'a> {
     pub(super) shards: u8,
 }
 
-impl Session {
+impl Repairer {
     pub(super) fn mend_segment(
         &mut self,
         facts: &mut Facts,

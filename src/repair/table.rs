@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Facts, Session};
+use super::{Facts, Repairer};
+use crate::cast;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::segment_metadata::SegmentMetadata;
@@ -19,7 +20,7 @@ use crate::settings::TableSettings;
 
 const COMPARE_BYTES: usize = 1 << 20;
 
-impl Session {
+impl Repairer {
     pub(super) fn mend_table(&mut self, name: &str) -> Result<()> {
         let table_dirs: Vec<PathBuf> =
             self.roots.paths().into_iter().map(|root| root.join(name)).collect();
@@ -134,12 +135,12 @@ impl Session {
         let number = self.roots.take_table_number()?;
         let mut file = TableFile::new(oldest.table_id, number, oldest.salt.0);
         file.created_at_ns = oldest.opened_at_ns;
-        file.grace_ns = u64::try_from(settings.grace.as_nanos()).unwrap_or(u64::MAX);
+        file.grace_ns = cast::saturate_ns(settings.grace);
         file.shards = newest.shards;
         file.mode = 0o755;
         file.uid = nix::unistd::geteuid().as_raw();
         file.gid = nix::unistd::getegid().as_raw();
-        file.mtime_ns = i64::try_from(self.now_ns).unwrap_or(i64::MAX);
+        file.mtime_ns = cast::saturate_signed_ns(self.now_ns);
         file.lowest_segment = oldest.segment.0.max(1);
         Ok(Some(file))
     }
