@@ -142,7 +142,7 @@ impl TableFacts {
 
     /// Where a segment file that is missing would most likely be.
     fn usual_path(&self, name: &str) -> PathBuf {
-        self.dirs.dir(0).map(|dir| dir.join(name)).unwrap_or_default()
+        self.dirs.usual_path(name)
     }
 }
 
@@ -179,7 +179,7 @@ impl Checker<'_> {
     fn check_table(&mut self, name: &str) {
         self.report.counts.tables += 1;
         let table_dirs: Vec<PathBuf> = self.roots.iter().map(|root| root.join(name)).collect();
-        let Some(file) = self.check_table_files(&table_dirs) else { return };
+        let Some(file) = self.check_table_files(name, &table_dirs) else { return };
         if self.dropped.contains(&file.id_hex()) {
             let what = "a table that is being dropped; the next open removes what is left of it";
             let dirs = table_dirs.iter().filter(|dir| matches!(self.disk.exists(dir), Ok(true)));

@@ -63,7 +63,7 @@ impl Checker<'_> {
         mut layers: Layers,
         mut lookups: Option<Lookups>,
     ) {
-        let segments_dir = facts.dirs.dir(0).map(PathBuf::from).unwrap_or_default();
+        let segments_dir = facts.dirs.first().to_path_buf();
         let mut tree = Tree::default();
         let mut behind: Option<Vec<u8>> = None;
         loop {

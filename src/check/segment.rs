@@ -46,7 +46,7 @@ impl Checker<'_> {
                 records.fail(shard, Finding::damage(&path, what));
             }
         }
-        let result = match &files.keys {
+        let layer = match &files.keys {
             None => {
                 let path = facts.usual_path(&keys_name(number));
                 let what = format!(
@@ -54,17 +54,14 @@ impl Checker<'_> {
                              it back, or `littfs check --repair` rebuilds it from the shards"
                 );
                 self.add(Finding::damage(&path, what));
-                Ok(None)
-            }
-            Some(path) => self.check_keys(facts, number, path, metadata.as_ref(), &mut records),
-        };
-        let layer = match result {
-            Ok(layer) => layer,
-            Err(error) => {
-                let path = files.keys.clone().unwrap_or_default();
-                self.add(Finding::of_error(&error, &path));
                 None
             }
+            Some(path) => self
+                .check_keys(facts, number, path, metadata.as_ref(), &mut records)
+                .unwrap_or_else(|error| {
+                    self.add(Finding::of_error(&error, path));
+                    None
+                }),
         };
         records.is_incomplete |= layer.is_none();
         self.finish_records(facts, &mut records);

@@ -9,7 +9,11 @@ use crate::layout::table_file::{CopyContent, good_copies, newest, read_copies};
 
 impl Checker<'_> {
     /// Checks all copies; the newest good one, which is the one that counts.
-    pub(super) fn check_table_files(&mut self, table_dirs: &[PathBuf]) -> Option<TableFile> {
+    pub(super) fn check_table_files(
+        &mut self,
+        name: &str,
+        table_dirs: &[PathBuf],
+    ) -> Option<TableFile> {
         let copies = read_copies(&self.disk, table_dirs);
         let mut missing = Vec::new();
         let mut damaged = 0;
@@ -28,8 +32,8 @@ impl Checker<'_> {
             self.report.counts.files += 1;
         }
         let Some((newest_path, newest)) = newest(&copies) else {
+            let dir = table_dirs.first().map_or_else(|| PathBuf::from(name), PathBuf::clone);
             if damaged == 0 && self.is_unused(table_dirs) {
-                let dir = table_dirs.first().cloned().unwrap_or_default();
                 let what = "a table that was never made to the end; there is nothing in it";
                 self.add(Finding::note(&dir, what));
             } else if damaged == 0 {
@@ -38,7 +42,6 @@ impl Checker<'_> {
                             or `littfs check --repair` makes it anew without its settings";
                 self.add(Finding::damage(&path, what));
             } else {
-                let dir = table_dirs.first().cloned().unwrap_or_default();
                 let what = "no root has a good table.metadata, so nothing of this table was checked; `littfs \
                      check --repair` makes it anew without its settings";
                 self.add(Finding::damage(&dir, what));

@@ -124,6 +124,17 @@ impl SegmentDirs {
         &self.dirs
     }
 
+    /// Where a file is expected that is in none of the roots: in the first.
+    pub(crate) fn usual_path(&self, name: &str) -> PathBuf {
+        self.first().join(name)
+    }
+
+    /// The folder in the first root.
+    pub(crate) fn first(&self) -> &Path {
+        debug_assert!(!self.dirs.is_empty(), "a database has a root");
+        self.dirs.first().map_or(Path::new(SEGMENTS_DIR), PathBuf::as_path)
+    }
+
     /// Opens a file wherever it is.
     pub(crate) fn open(&self, name: &str) -> Result<DiskFile> {
         self.open_with(name, Disk::open)

@@ -36,7 +36,7 @@ impl Repairer {
         for dir in facts.table_dirs.clone() {
             let dir = dir.join(KEYMAP_DIR);
             if self.disk.exists(&dir)? {
-                let root = self.root_of(&dir);
+                let root = self.root_of(&dir)?;
                 let kept = self.aside.remove(&root, &dir)?;
                 self.mended(facts, &dir, Some(kept), format!("made anew from the runs: {why}"));
             }

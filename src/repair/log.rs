@@ -155,7 +155,7 @@ impl Repairer {
             log.add_puts(unnamed)?;
         }
         log.finish()?;
-        let root = self.root_of(path);
+        let root = self.root_of(path)?;
         let kept = self.aside.install(&root, path)?;
         let what = format!(
             "rebuilt: {kept_records} good records of it, {} names from the records in the shards; \

@@ -70,7 +70,7 @@ impl Repairer {
             writer.push(sort_key, mention)?;
         }
         let counted = writer.finish()?;
-        let root = self.root_of(&path);
+        let root = self.root_of(&path)?;
         let kept = self.aside.install(&root, &path)?;
         let what = format!(
             "rebuilt: {known} names from what was left of it, {recovered} from the records in the \

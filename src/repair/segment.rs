@@ -183,7 +183,7 @@ impl Repairer {
     ) -> Result<()> {
         let found = patient.files.metadata.clone();
         let path = found.unwrap_or_else(|| Self::usual_path(facts, &metadata_name(patient.number)));
-        let root = self.root_of(&path);
+        let root = self.root_of(&path)?;
         let kept = self.aside.replace(&root, &path, &metadata.encode())?;
         self.mended(facts, &path, kept, what);
         Ok(())

@@ -9,12 +9,12 @@ use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::segment_metadata::SegmentMetadata;
 use crate::format::table_file::TableFile;
+use crate::layout::TABLE_FILE;
 use crate::layout::inventory::{Inventory, SecondFile};
 use crate::layout::segment_files::{Listing, SegmentDirs, SegmentFile, read_metadata};
 use crate::layout::table_file::{
     CopyContent, TableFileCopy, encode, good_copies, newest, read_copies,
 };
-use crate::layout::{SEGMENTS_DIR, TABLE_FILE};
 use crate::names::BlockCache;
 use crate::settings::TableSettings;
 
@@ -106,7 +106,7 @@ impl Repairer {
 
     fn write_settings(&mut self, path: &Path, file: &TableFile) -> Result<Option<PathBuf>> {
         let content = encode(file, path)?;
-        let root = self.root_of(path);
+        let root = self.root_of(path)?;
         self.aside.replace(&root, path, &content)
     }
 
@@ -168,7 +168,7 @@ impl Repairer {
         {
             if self.are_equal(first, second)? {
                 let what = format!("moved away, since {} is the same", first.display());
-                let root = self.root_of(second);
+                let root = self.root_of(second)?;
                 let kept = self.aside.remove(&root, second)?;
                 self.mended(facts, second, Some(kept), what);
             } else {
@@ -205,14 +205,16 @@ impl Repairer {
     }
 
     /// The root that a path is in.
-    pub(super) fn root_of(&self, path: &Path) -> PathBuf {
+    pub(super) fn root_of(&self, path: &Path) -> Result<PathBuf> {
         let found = self.roots.paths().into_iter().find(|root| path.starts_with(root));
-        found.unwrap_or_default()
+        found.ok_or_else(|| Error::Root {
+            root: path.to_path_buf(),
+            reason: "this path is in none of the roots".to_owned(),
+        })
     }
 
     /// Where a file of this name is to be made when it is missing.
     pub(super) fn usual_path(facts: &Facts, name: &str) -> PathBuf {
-        let first = facts.table_dirs.first().cloned().unwrap_or_default();
-        first.join(SEGMENTS_DIR).join(name)
+        facts.dirs.usual_path(name)
     }
 }
