@@ -9,9 +9,9 @@ use super::{AffectedKeys, Checker, Finding, Severity, TableFacts};
 use crate::error::Error;
 use crate::format::location::{Location, SegmentNumber};
 use crate::keymap::inspect::{KeymapReader, look};
-use crate::layout::KEYMAP_DIR;
 use crate::layout::inventory::Inventory;
 use crate::layout::segment_files::read_metadata;
+use crate::layout::{KEYMAP_DIR, keymap_folders};
 
 /// Lookups gathered before they are made.
 const BATCH_LOOKUPS: usize = 1 << 20;
@@ -65,9 +65,13 @@ impl Checker<'_> {
         facts: &TableFacts,
         inventory: &Inventory,
     ) -> Option<Lookups> {
-        let dirs = facts.table_dirs.iter().map(|dir| dir.join(KEYMAP_DIR));
-        let places: Vec<PathBuf> =
-            dirs.filter(|dir| !matches!(self.disk.exists(dir), Ok(false))).collect();
+        let places = match keymap_folders(&self.disk, &facts.table_dirs) {
+            Ok(places) => places,
+            Err(error) => {
+                self.add(Finding::of_error(&error, facts.dirs.first()));
+                return None;
+            }
+        };
         let Some(dir) = places.first() else {
             let dir = facts.table_dirs.first()?.join(KEYMAP_DIR);
             let what = "there is no keymap; the next open makes one";

@@ -13,6 +13,7 @@
 
 mod file_names;
 pub(crate) mod inventory;
+mod keymap_folders;
 pub(crate) mod scan;
 pub(crate) mod segment_files;
 pub(crate) mod table_file;
@@ -21,3 +22,4 @@ pub use self::file_names::check_table_name;
 pub(crate) use self::file_names::{
     DROPPED_PREFIX, KEYMAP_DIR, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, dropped_name,
 };
+pub(crate) use self::keymap_folders::keymap_folders;

@@ -3,17 +3,12 @@
 use super::{Facts, Repairer};
 use crate::error::Result;
 use crate::keymap::inspect::{KeymapReader, look};
-use crate::layout::KEYMAP_DIR;
+use crate::layout::keymap_folders;
 
 impl Repairer {
     /// Moves the keymap away if it is damaged.
     pub(super) fn mend_keymap(&mut self, facts: &Facts) -> Result<()> {
-        let mut places = Vec::new();
-        for dir in &facts.table_dirs {
-            if self.disk.exists(&dir.join(KEYMAP_DIR))? {
-                places.push(dir.join(KEYMAP_DIR));
-            }
-        }
+        let places = keymap_folders(&self.disk, &facts.table_dirs)?;
         if places.len() > 1 {
             return self.drop_keymap(facts, "it stood in two roots");
         }
@@ -33,13 +28,10 @@ impl Repairer {
 
     /// Moves the keymap away, if there is one.
     pub(super) fn drop_keymap(&mut self, facts: &Facts, why: &str) -> Result<()> {
-        for dir in facts.table_dirs.clone() {
-            let dir = dir.join(KEYMAP_DIR);
-            if self.disk.exists(&dir)? {
-                let root = self.root_of(&dir)?;
-                let kept = self.aside.remove(&root, &dir)?;
-                self.mended(facts, &dir, Some(kept), format!("made anew from the runs: {why}"));
-            }
+        for dir in keymap_folders(&self.disk, &facts.table_dirs)? {
+            let root = self.root_of(&dir)?;
+            let kept = self.aside.remove(&root, &dir)?;
+            self.mended(facts, &dir, Some(kept), format!("made anew from the runs: {why}"));
         }
         Ok(())
     }

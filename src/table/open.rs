@@ -26,7 +26,7 @@ use crate::layout::segment_files::SegmentDirs;
 use crate::layout::table_file::{
     CopyContent, TableFileCopy, good_copies, newest, read_copies, write_everywhere,
 };
-use crate::layout::{KEYMAP_DIR, SEGMENTS_DIR, TABLE_FILE};
+use crate::layout::{KEYMAP_DIR, SEGMENTS_DIR, TABLE_FILE, keymap_folders};
 use crate::settings::TableSettings;
 
 /// What a new table starts with.
@@ -216,13 +216,7 @@ fn open_keymap(
     table_dirs: &[PathBuf],
     table_id: [u8; 16],
 ) -> Result<Option<Keymap>> {
-    let mut places = Vec::new();
-    for dir in table_dirs {
-        let place = dir.join(KEYMAP_DIR);
-        if context.disk.exists(&place)? {
-            places.push(place);
-        }
-    }
+    let places = keymap_folders(&context.disk, table_dirs)?;
     if let [first, second, ..] = places.as_slice() {
         return Err(Error::DuplicateFile { first: first.clone(), second: second.clone() });
     }
