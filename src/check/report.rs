@@ -89,7 +89,8 @@ impl Finding {
             Error::FutureVersion { path, found, supported } => Self::damage(
                 path,
                 format!(
-                    "format version {found}, but this littfs reads only up to version {supported}; use a newer littfs"
+                    "format version {found}, but this littfs reads only up to version {supported}; \
+                     use a newer littfs"
                 ),
             ),
             Error::DuplicateFile { second, .. } => Self::damage(second, error.to_string()),

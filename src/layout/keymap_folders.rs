@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use super::KEYMAP_DIR;
+use super::file_names::KEYMAP_DIR;
 use crate::disk::Disk;
 use crate::error::Result;
 

@@ -20,6 +20,6 @@ pub(crate) mod table_file;
 
 pub use self::file_names::check_table_name;
 pub(crate) use self::file_names::{
-    DROPPED_PREFIX, KEYMAP_DIR, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, dropped_name,
+    KEYMAP_DIR, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, dropped_name,
 };
 pub(crate) use self::keymap_folders::keymap_folders;

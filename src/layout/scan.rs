@@ -2,8 +2,8 @@
 //!
 //! The scan judges nothing and fails nowhere: what could not be looked at is told with the root it
 //! is in. It looks at the folders of tables, not into them, so it takes little memory however much
-//! they hold; their files are listed table by table ([`super::segment_files::SegmentDirs::list`]). Files and folders that
-//! are nothing of a table are passed over.
+//! they hold. Their files are listed table by table, by `SegmentDirs` in `segment_files`. Files and
+//! folders that are nothing of a table are passed over.
 //!
 //! # Who judges how
 //!
@@ -20,8 +20,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::file_names::{
+    DROPPED_PREFIX, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, check_table_name,
+};
 use super::segment_files::SegmentFile;
-use super::{DROPPED_PREFIX, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, check_table_name};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::SEGMENTS_DIR;
+use super::file_names::SEGMENTS_DIR;
 use crate::disk::{Disk, DiskFile, TEMPORARY_SUFFIX};
 use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;

@@ -14,7 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::TABLE_FILE;
+use super::file_names::TABLE_FILE;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::table_file::{TABLE_FILE_BYTES_MAX, TableFile};
