@@ -60,7 +60,7 @@ impl Fs {
         // A name that is there can be gone before it is opened; then it is free after all.
         for _ in 0..CREATE_ATTEMPTS {
             match self.try_create(caller, parent, name, mode, flags) {
-                Err(Errno::ESTALE) => {}
+                Err(errno) if errno == Errno::ESTALE => {}
                 done => return done,
             }
         }

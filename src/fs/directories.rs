@@ -64,7 +64,7 @@ impl Fs {
         let folder = match self.folder(ino) {
             Ok(folder) => folder,
             // Removed while it was open: there is nothing in it.
-            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) if errno == Errno::ENOENT => return Ok(()),
             Err(errno) => return Err(errno),
         };
         let mut listing = open_folder.listing();

@@ -1,12 +1,48 @@
 //! The one place where errors of the engine become errnos.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Error;
 
 /// What a FUSE reply carries instead of a result: a positive errno.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Errno(pub(crate) i32);
+///
+/// To whoever made the request an EIO says nothing more, so the error of the engine goes with it as
+/// far as the reply, where it is logged. Errnos are equal when their numbers are.
+#[derive(Clone)]
+pub(crate) struct Errno {
+    number: i32,
+    cause: Option<Arc<Error>>,
+}
+
+impl Errno {
+    /// The number, as the kernel has it.
+    pub(crate) fn number(&self) -> i32 {
+        self.number
+    }
+
+    /// What the log should say of it; `None` when the number says it all, or when it was told before.
+    pub(super) fn to_log(&self) -> Option<String> {
+        match self.cause.as_deref() {
+            // That was told when the database was opened.
+            Some(Error::Unavailable { .. }) => None,
+            Some(cause) => Some(cause.to_string()),
+            None => (*self == Self::EIO).then(|| "Input/output error".to_owned()),
+        }
+    }
+
+    fn because(self, cause: Error) -> Self {
+        Self { cause: Some(Arc::new(cause)), ..self }
+    }
+}
+
+impl PartialEq for Errno {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Errno {}
 
 /// What every operation of the mount returns.
 pub(crate) type Result<T, E = Errno> = std::result::Result<T, E>;
@@ -14,14 +50,14 @@ pub(crate) type Result<T, E = Errno> = std::result::Result<T, E>;
 macro_rules! errnos {
     ($($name:ident)*) => {
         impl Errno {
-            $(pub(crate) const $name: Self = Self(libc::$name);)*
+            $(pub(crate) const $name: Self = Self { number: libc::$name, cause: None };)*
         }
 
         impl fmt::Debug for Errno {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match *self {
-                    $(Self::$name => formatter.write_str(stringify!($name)),)*
-                    Self(other) => write!(formatter, "errno {other}"),
+                match self.number {
+                    $(libc::$name => formatter.write_str(stringify!($name)),)*
+                    other => write!(formatter, "errno {other}"),
                 }
             }
         }
@@ -29,8 +65,8 @@ macro_rules! errnos {
 }
 
 errnos! {
-    EACCES EBADF EBUSY EEXIST EFBIG EINVAL EIO EISDIR ENAMETOOLONG ENFILE ENODATA ENOENT ENOSPC ENOTDIR ENOTEMPTY
-    EOPNOTSUPP EPERM ERANGE EROFS ESTALE EXDEV
+    EACCES EBADF EBUSY EEXIST EFBIG EINVAL EIO EISDIR ENAMETOOLONG ENFILE ENODATA ENOENT ENOSPC ENOTDIR
+    ENOTEMPTY EOPNOTSUPP EPERM EROFS ESTALE EXDEV
 }
 
 impl From<Error> for Errno {
@@ -40,8 +76,7 @@ impl From<Error> for Errno {
         }
         if error.is_out_of_descriptors() {
             // Not EMFILE: it is not the caller who has too many.
-            log::error!("{error}");
-            return Self::ENFILE;
+            return Self::ENFILE.because(error);
         }
         let errno = match &error {
             Error::InvalidKey { .. }
@@ -75,12 +110,7 @@ impl From<Error> for Errno {
             | Error::MissingFile { .. }
             | Error::Mount { .. } => Self::EIO,
         };
-        // The caller sees three letters; whoever runs the mount is told the rest.
-        // Of an unavailable table that was done when the database was opened.
-        if errno == Self::EIO && !matches!(error, Error::Unavailable { .. }) {
-            log::error!("{error}");
-        }
-        errno
+        if errno == Self::EIO { errno.because(error) } else { errno }
     }
 }
 
@@ -107,6 +137,22 @@ mod tests {
         assert_eq!(of(Error::KeyTooLong { bytes: 300 }), Errno::ENAMETOOLONG);
         assert_eq!(of(Error::ReadOnly), Errno::EROFS);
         assert_eq!(of(Error::Closed), Errno::EIO);
+    }
+
+    #[test]
+    fn what_an_errno_does_not_say_is_for_the_log() {
+        let broken = || io::Error::from_raw_os_error(libc::EIO);
+        let failed = of(Error::io(Operation::Read, Path::new("/x"), broken()));
+        assert_eq!(failed, Errno::EIO);
+        let said = failed.to_log().expect("something");
+        assert!(said.starts_with("cannot read /x: "), "{said}");
+        assert_eq!(failed.clone().to_log(), Some(said));
+        assert_eq!(Errno::EIO.to_log().as_deref(), Some("Input/output error"));
+        assert_eq!(of(Error::ReadOnly).to_log(), None);
+        let (table, reason) = ("t".to_owned(), "told before".to_owned());
+        assert_eq!(of(Error::Unavailable { table, reason }).to_log(), None);
+        let too_many = io::Error::from_raw_os_error(libc::EMFILE);
+        assert!(of(Error::io(Operation::Open, Path::new("/x"), too_many)).to_log().is_some());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::create::open_value;
+use super::failures::in_table;
 use super::handles::Handle;
 use super::inodes::Inode;
 use super::keys::split_key;
@@ -34,8 +35,8 @@ impl Fs {
         let offset = if flags & libc::O_APPEND == 0 { offset } else { writer.len() };
         if let Err(error) = writer.write_at(offset, bytes) {
             let errno = Errno::from(error);
-            if matches!(errno, Errno::ENOSPC | Errno::EIO) {
-                state.refused = Some(errno);
+            if [Errno::ENOSPC, Errno::EIO].contains(&errno) {
+                state.refused = Some(errno.clone());
             }
             return Err(errno);
         }
@@ -68,8 +69,8 @@ impl Fs {
         let mut state = file.state();
         state.closed = Closed::Last;
         let Body::Writing(writer) = &state.body else { return Ok(()) };
-        if let Some(errno) = state.refused {
-            return Err(errno);
+        if let Some(errno) = &state.refused {
+            return Err(errno.clone());
         }
         let worth_it = match writer.stored_len() {
             None => state.stored.is_none() || writer.is_dirty(),
@@ -154,19 +155,27 @@ impl Fs {
         let failed = if left { self.store(file, state).err() } else { None };
         if let Some(errno) = failed {
             let lost = if state.stored.is_some() { "the end of " } else { "" };
-            let shown = String::from_utf8_lossy(&key);
-            let table = file.table().name();
-            log::error!("could not store {lost}{shown:?} of table {table:?} ({errno:?})");
+            let place = in_table(&key, file.table().name());
+            let reason = errno.to_log().unwrap_or_else(|| format!("{errno:?}"));
+            log::error!("could not store {lost}{place}: {reason}");
         }
         let name = state.name.take();
         state.handed_over = state.stored.is_some();
         if let Some(stored) = state.stored {
             if state.readers == 0 {
                 state.body = Body::Gone;
-            } else if let Ok(reader) = open_value(file.table(), Some(&key), &stored) {
-                state.body = Body::Stored(Arc::new(reader));
+            } else {
+                match open_value(file.table(), Some(&key), &stored) {
+                    Ok(reader) => state.body = Body::Stored(Arc::new(reader)),
+                    // Mostly it has expired since: who has it open reads on what the writer had.
+                    Err(errno) => {
+                        if let Some(reason) = errno.to_log() {
+                            let place = in_table(&key, file.table().name());
+                            log::error!("could not open {place} again: {reason}");
+                        }
+                    }
+                }
             }
-            // Else it has expired since: who has it open reads on what the writer had.
             // Readers of the same file go on showing it under its name.
             self.inodes.update(file.ino(), |inode| {
                 inode.node = Node::Stored { key: Some(key.clone()), entry: stored };
@@ -188,8 +197,8 @@ impl Fs {
     pub(super) fn store(&self, file: &OpenFile, state: &mut State) -> Result<()> {
         let Some(name) = &state.name else { return Ok(()) };
         let Body::Writing(writer) = &mut state.body else { return Ok(()) };
-        if let Some(errno) = state.refused {
-            return Err(errno);
+        if let Some(errno) = &state.refused {
+            return Err(errno.clone());
         }
         if writer.stored_len().is_some() {
             state.repeated_bytes = state.repeated_bytes.saturating_add(writer.storing_bytes());

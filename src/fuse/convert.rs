@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     FileAttr, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry,
-    ReplyXattr, Request,
+    ReplyStatfs, ReplyXattr, Request,
 };
 
 use crate::cast;
+use crate::db::Space;
 use crate::format::attributes::{Attributes, Kind};
-use crate::fs::{Caller, Errno, Found, Item, Opened, Stat};
+use crate::fs::{BLOCK_BYTES, Caller, Errno, Found, Item, NAME_BYTES_MAX, Opened, Stat};
 
 /// Value ids are never used twice, so inode numbers need no generations.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -26,9 +27,9 @@ pub(super) fn cannot_serve(error: &io::Error) -> String {
     }
 }
 
-impl From<Errno> for fuser::Errno {
-    fn from(errno: Errno) -> Self {
-        Self::from_i32(errno.0)
+impl From<&Errno> for fuser::Errno {
+    fn from(errno: &Errno) -> Self {
+        Self::from_i32(errno.number())
     }
 }
 
@@ -98,7 +99,7 @@ pub(super) fn open_flags(opened: &Opened) -> FopenFlags {
     flags
 }
 
-pub(super) fn entry(reply: ReplyEntry, found: Result<Found, Errno>) {
+pub(super) fn entry(reply: ReplyEntry, found: Result<Found, fuser::Errno>) {
     match found {
         Ok(found) => reply.entry_with_ttls(
             &found.stat_valid,
@@ -106,29 +107,46 @@ pub(super) fn entry(reply: ReplyEntry, found: Result<Found, Errno>) {
             &file_attr(&found.stat),
             GENERATION,
         ),
-        Err(errno) => reply.error(errno.into()),
+        Err(errno) => reply.error(errno),
     }
 }
 
-pub(super) fn attr(reply: ReplyAttr, found: Result<Found, Errno>) {
+pub(super) fn attr(reply: ReplyAttr, found: Result<Found, fuser::Errno>) {
     match found {
         Ok(found) => reply.attr(&found.stat_valid, &file_attr(&found.stat)),
-        Err(errno) => reply.error(errno.into()),
+        Err(errno) => reply.error(errno),
     }
 }
 
-pub(super) fn empty(reply: ReplyEmpty, done: Result<(), Errno>) {
+pub(super) fn empty(reply: ReplyEmpty, done: Result<(), fuser::Errno>) {
     match done {
         Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno.into()),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn space(reply: ReplyStatfs, space: Result<Space, fuser::Errno>) {
+    let block = u64::from(BLOCK_BYTES);
+    match space {
+        Ok(space) => reply.statfs(
+            space.total / block,
+            space.free / block,
+            space.available / block,
+            0,
+            0,
+            BLOCK_BYTES,
+            cast::to_u32(NAME_BYTES_MAX),
+            BLOCK_BYTES,
+        ),
+        Err(errno) => reply.error(errno),
     }
 }
 
 /// Sizes are probed with a size of 0.
-pub(super) fn xattr(reply: ReplyXattr, size: u32, value: Result<&[u8], Errno>) {
+pub(super) fn xattr(reply: ReplyXattr, size: u32, value: Result<&[u8], fuser::Errno>) {
     let value = match value {
         Ok(value) => value,
-        Err(errno) => return reply.error(errno.into()),
+        Err(errno) => return reply.error(errno),
     };
     match u32::try_from(value.len()) {
         Ok(length) if size == 0 => reply.size(length),

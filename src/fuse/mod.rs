@@ -9,6 +9,7 @@ mod counts;
 mod ended;
 mod mount;
 mod mountpoint;
+mod negotiate;
 mod notices;
 mod translator;
 

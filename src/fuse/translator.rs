@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
     RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
     ReplyWrite, ReplyXattr, Request as Asked, TimeOrNow, WriteFlags,
@@ -23,31 +23,13 @@ use fuser::{
 
 use super::convert::{
     GENERATION, attr, caller, dot_attr, empty, entry, file_attr, file_type, nanoseconds, nothing,
-    open_flags, xattr,
+    open_flags, space, xattr,
 };
 use super::counts::{Request, RequestCounts};
 use super::ended::Ended;
+use super::negotiate::{WRITE_BYTES_MAX, negotiate};
 use crate::cast;
-use crate::fs::{BLOCK_BYTES, Changes, Fs, Item, Lookup, NAME_BYTES_MAX, SetMode, SetTime};
-
-/// Largest WRITE and READ.
-const WRITE_BYTES_MAX: u32 = 1 << 20;
-/// Requests that nobody waits for (readahead, RELEASE) which the kernel keeps under way.
-const BACKGROUND_MAX: u16 = 128;
-
-/// Asked for when the kernel offers it.
-const WANTED: [InitFlags; 8] = [
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
-    InitFlags::FUSE_DO_READDIRPLUS,
-    InitFlags::FUSE_READDIRPLUS_AUTO,
-    InitFlags::FUSE_ASYNC_DIO,
-    InitFlags::FUSE_PARALLEL_DIROPS,
-    InitFlags::FUSE_CACHE_SYMLINKS,
-    InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
-    // Who takes set-user-id away when an owner or bytes change. The kernel would ask for the
-    // attributes before each change of an owner.
-    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-];
+use crate::fs::{self, Changes, Fs, Item, Lookup, SetMode, SetTime, Subject};
 
 thread_local! {
     /// What READ replies are made in; as long as the longest so far.
@@ -65,25 +47,34 @@ impl Translator {
         Self { fs, counts, ended }
     }
 
+    /// Counts a request that is answered without `fs`, or cannot fail.
     fn count(&self, request: Request) {
         self.counts.count(request);
     }
+
+    /// Counts a request, has `fs` do what it asks for, and logs a failure that its reply hides.
+    fn ask<T>(
+        &self,
+        request: Request,
+        subject: Subject<'_>,
+        operate: impl FnOnce(&Fs) -> fs::Result<T>,
+    ) -> Result<T, fuser::Errno> {
+        self.count(request);
+        operate(&self.fs).map_err(|errno| {
+            self.fs.log_failure(request.name(), subject, &errno);
+            (&errno).into()
+        })
+    }
+}
+
+/// A name in a folder, as the subject of a request.
+fn named(folder: INodeNo, name: &OsStr) -> Subject<'_> {
+    Subject::Name(folder.0, name.as_bytes())
 }
 
 impl Filesystem for Translator {
     fn init(&mut self, _asked: &Asked, config: &mut KernelConfig) -> io::Result<()> {
-        for wanted in WANTED {
-            if config.add_capabilities(wanted).is_err() {
-                log::debug!("the kernel does not offer {wanted:?}");
-            }
-        }
-        let limits = [
-            config.set_max_write(WRITE_BYTES_MAX).err().map(|_nearest| "write size"),
-            config.set_max_background(BACKGROUND_MAX).err().map(|_nearest| "background requests"),
-        ];
-        for limit in limits.into_iter().flatten() {
-            log::debug!("the limit of the {limit} stays as it is");
-        }
+        negotiate(config);
         Ok(())
     }
 
@@ -93,13 +84,14 @@ impl Filesystem for Translator {
     }
 
     fn lookup(&self, _asked: &Asked, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.count(Request::Lookup);
-        match self.fs.lookup(parent.0, name.as_bytes()) {
+        let answer = self
+            .ask(Request::Lookup, named(parent, name), |fs| fs.lookup(parent.0, name.as_bytes()));
+        match answer {
             Ok(Lookup::Found(found)) => entry(reply, Ok(found)),
             Ok(Lookup::Absent(valid)) => {
                 reply.entry_with_ttls(&Duration::ZERO, &valid, &nothing(), GENERATION);
             }
-            Err(errno) => reply.error(errno.into()),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -109,8 +101,7 @@ impl Filesystem for Translator {
     }
 
     fn getattr(&self, _asked: &Asked, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        self.count(Request::GetAttr);
-        attr(reply, self.fs.getattr(ino.0));
+        attr(reply, self.ask(Request::GetAttr, Subject::Inode(ino.0), |fs| fs.getattr(ino.0)));
     }
 
     fn setattr(
@@ -131,21 +122,22 @@ impl Filesystem for Translator {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.count(Request::SetAttr);
         let mtime = mtime.map(|mtime| match mtime {
             TimeOrNow::Now => SetTime::Now,
             TimeOrNow::SpecificTime(at) => SetTime::At(nanoseconds(at)),
         });
         let handle = fh.map(|fh| fh.0);
         let changes = Changes { size, mode, uid, gid, mtime, atime: atime.is_some(), handle };
-        attr(reply, self.fs.setattr(caller(asked), ino.0, &changes));
+        let answer = self.ask(Request::SetAttr, Subject::Inode(ino.0), |fs| {
+            fs.setattr(caller(asked), ino.0, &changes)
+        });
+        attr(reply, answer);
     }
 
     fn readlink(&self, _asked: &Asked, ino: INodeNo, reply: ReplyData) {
-        self.count(Request::ReadLink);
-        match self.fs.readlink(ino.0) {
+        match self.ask(Request::ReadLink, Subject::Inode(ino.0), |fs| fs.readlink(ino.0)) {
             Ok(target) => reply.data(&target),
-            Err(errno) => reply.error(errno.into()),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -159,8 +151,10 @@ impl Filesystem for Translator {
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.count(Request::Mknod);
-        entry(reply, self.fs.mknod(caller(asked), parent.0, name.as_bytes(), mode));
+        let answer = self.ask(Request::Mknod, named(parent, name), |fs| {
+            fs.mknod(caller(asked), parent.0, name.as_bytes(), mode)
+        });
+        entry(reply, answer);
     }
 
     fn mkdir(
@@ -172,18 +166,22 @@ impl Filesystem for Translator {
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        self.count(Request::Mkdir);
-        entry(reply, self.fs.mkdir(caller(asked), parent.0, name.as_bytes(), mode));
+        let answer = self.ask(Request::Mkdir, named(parent, name), |fs| {
+            fs.mkdir(caller(asked), parent.0, name.as_bytes(), mode)
+        });
+        entry(reply, answer);
     }
 
     fn unlink(&self, _asked: &Asked, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.count(Request::Unlink);
-        empty(reply, self.fs.unlink(parent.0, name.as_bytes()));
+        let answer = self
+            .ask(Request::Unlink, named(parent, name), |fs| fs.unlink(parent.0, name.as_bytes()));
+        empty(reply, answer);
     }
 
     fn rmdir(&self, _asked: &Asked, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.count(Request::Rmdir);
-        empty(reply, self.fs.rmdir(parent.0, name.as_bytes()));
+        let answer =
+            self.ask(Request::Rmdir, named(parent, name), |fs| fs.rmdir(parent.0, name.as_bytes()));
+        empty(reply, answer);
     }
 
     fn symlink(
@@ -194,9 +192,11 @@ impl Filesystem for Translator {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        self.count(Request::Symlink);
         let target = target.as_os_str().as_bytes();
-        entry(reply, self.fs.symlink(caller(asked), parent.0, link_name.as_bytes(), target));
+        let answer = self.ask(Request::Symlink, named(parent, link_name), |fs| {
+            fs.symlink(caller(asked), parent.0, link_name.as_bytes(), target)
+        });
+        entry(reply, answer);
     }
 
     fn rename(
@@ -209,10 +209,11 @@ impl Filesystem for Translator {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::Rename);
         let from = (parent.0, name.as_bytes());
         let to = (newparent.0, newname.as_bytes());
-        empty(reply, self.fs.rename(from, to, flags.bits()));
+        let answer =
+            self.ask(Request::Rename, named(parent, name), |fs| fs.rename(from, to, flags.bits()));
+        empty(reply, answer);
     }
 
     fn link(
@@ -223,15 +224,16 @@ impl Filesystem for Translator {
         newname: &OsStr,
         reply: ReplyEntry,
     ) {
-        self.count(Request::Link);
-        entry(reply, self.fs.link(ino.0, newparent.0, newname.as_bytes()));
+        let answer = self.ask(Request::Link, named(newparent, newname), |fs| {
+            fs.link(ino.0, newparent.0, newname.as_bytes())
+        });
+        entry(reply, answer);
     }
 
     fn open(&self, _asked: &Asked, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.count(Request::Open);
-        match self.fs.open(ino.0, flags.0) {
+        match self.ask(Request::Open, Subject::Inode(ino.0), |fs| fs.open(ino.0, flags.0)) {
             Ok(opened) => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
-            Err(errno) => reply.error(errno.into()),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -245,8 +247,10 @@ impl Filesystem for Translator {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        self.count(Request::Create);
-        match self.fs.create(caller(asked), parent.0, name.as_bytes(), mode, flags) {
+        let answer = self.ask(Request::Create, named(parent, name), |fs| {
+            fs.create(caller(asked), parent.0, name.as_bytes(), mode, flags)
+        });
+        match answer {
             Ok((found, opened)) => reply.created(
                 &found.valid(),
                 &file_attr(&found.stat),
@@ -254,7 +258,7 @@ impl Filesystem for Translator {
                 FileHandle(opened.handle),
                 open_flags(&opened),
             ),
-            Err(errno) => reply.error(errno.into()),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -269,15 +273,17 @@ impl Filesystem for Translator {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.count(Request::Read);
         let size = size.min(WRITE_BYTES_MAX) as usize;
         BUFFER.with_borrow_mut(|buffer| {
             if buffer.len() < size {
                 buffer.resize(size, 0);
             }
-            match self.fs.read(fh.0, offset, &mut buffer[..size]) {
+            let answer = self.ask(Request::Read, Subject::Handle(fh.0), |fs| {
+                fs.read(fh.0, offset, &mut buffer[..size])
+            });
+            match answer {
                 Ok(length) => reply.data(&buffer[..length]),
-                Err(errno) => reply.error(errno.into()),
+                Err(errno) => reply.error(errno),
             }
         });
     }
@@ -294,12 +300,16 @@ impl Filesystem for Translator {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.count(Request::Write);
         let drops = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        let dropped = if drops { self.fs.write_drops_set_ids(fh.0) } else { Ok(()) };
-        match dropped.and_then(|()| self.fs.write(fh.0, offset, data, flags.0)) {
+        let written = self.ask(Request::Write, Subject::Handle(fh.0), |fs| {
+            if drops {
+                fs.write_drops_set_ids(fh.0)?;
+            }
+            fs.write(fh.0, offset, data, flags.0)
+        });
+        match written {
             Ok(()) => reply.written(cast::to_u32(data.len())),
-            Err(errno) => reply.error(errno.into()),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -311,8 +321,7 @@ impl Filesystem for Translator {
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::Flush);
-        empty(reply, self.fs.flush(fh.0));
+        empty(reply, self.ask(Request::Flush, Subject::Handle(fh.0), |fs| fs.flush(fh.0)));
     }
 
     fn release(
@@ -338,15 +347,13 @@ impl Filesystem for Translator {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::Fsync);
-        empty(reply, self.fs.fsync(fh.0));
+        empty(reply, self.ask(Request::Fsync, Subject::Handle(fh.0), |fs| fs.fsync(fh.0)));
     }
 
     fn opendir(&self, _asked: &Asked, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.count(Request::OpenDir);
-        match self.fs.opendir(ino.0) {
+        match self.ask(Request::OpenDir, Subject::Inode(ino.0), |fs| fs.opendir(ino.0)) {
             Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
-            Err(errno) => reply.error(errno.into()),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -358,14 +365,15 @@ impl Filesystem for Translator {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        self.count(Request::ReadDir);
-        let listed = self.fs.readdir(fh.0, offset, false, &mut |item: &Item<'_>| {
-            let name = OsStr::from_bytes(item.name);
-            reply.add(INodeNo(item.ino), item.offset, file_type(item.kind), name)
+        let listed = self.ask(Request::ReadDir, Subject::Handle(fh.0), |fs| {
+            fs.readdir(fh.0, offset, false, &mut |item: &Item<'_>| {
+                let name = OsStr::from_bytes(item.name);
+                reply.add(INodeNo(item.ino), item.offset, file_type(item.kind), name)
+            })
         });
         match listed {
             Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno.into()),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -377,20 +385,21 @@ impl Filesystem for Translator {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        self.count(Request::ReadDirPlus);
-        let listed = self.fs.readdir(fh.0, offset, true, &mut |item: &Item<'_>| {
-            let name = OsStr::from_bytes(item.name);
-            let (valid, attr) = match &item.found {
-                Some(found) => (found.valid(), file_attr(&found.stat)),
-                // The kernel takes no more than number and type of "." and "..", and asks again for
-                // tables that cannot be opened, since nothing it is told of them holds.
-                None => (Duration::ZERO, dot_attr(item)),
-            };
-            reply.add(INodeNo(item.ino), item.offset, name, &valid, &attr, GENERATION)
+        let listed = self.ask(Request::ReadDirPlus, Subject::Handle(fh.0), |fs| {
+            fs.readdir(fh.0, offset, true, &mut |item: &Item<'_>| {
+                let name = OsStr::from_bytes(item.name);
+                let (valid, attr) = match &item.found {
+                    Some(found) => (found.valid(), file_attr(&found.stat)),
+                    // The kernel takes no more than number and type of "." and "..", and asks again for
+                    // tables that cannot be opened, since nothing it is told of them holds.
+                    None => (Duration::ZERO, dot_attr(item)),
+                };
+                reply.add(INodeNo(item.ino), item.offset, name, &valid, &attr, GENERATION)
+            })
         });
         match listed {
             Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno.into()),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -415,27 +424,11 @@ impl Filesystem for Translator {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::FsyncDir);
-        empty(reply, self.fs.fsyncdir(fh.0));
+        empty(reply, self.ask(Request::FsyncDir, Subject::Handle(fh.0), |fs| fs.fsyncdir(fh.0)));
     }
 
     fn statfs(&self, _asked: &Asked, _ino: INodeNo, reply: ReplyStatfs) {
-        self.count(Request::StatFs);
-        let block = u64::from(BLOCK_BYTES);
-        let name_bytes_max = cast::to_u32(NAME_BYTES_MAX);
-        match self.fs.space() {
-            Ok(space) => reply.statfs(
-                space.total / block,
-                space.free / block,
-                space.available / block,
-                0,
-                0,
-                BLOCK_BYTES,
-                name_bytes_max,
-                BLOCK_BYTES,
-            ),
-            Err(errno) => reply.error(errno.into()),
-        }
+        space(reply, self.ask(Request::StatFs, Subject::Mount, Fs::space));
     }
 
     fn setxattr(
@@ -448,31 +441,37 @@ impl Filesystem for Translator {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::SetXattr);
-        let set = SetMode::from_flags(flags)
-            .and_then(|mode| self.fs.setxattr(caller(asked), ino.0, name.as_bytes(), value, mode));
+        let set = self.ask(Request::SetXattr, Subject::Inode(ino.0), |fs| {
+            let mode = SetMode::from_flags(flags)?;
+            fs.setxattr(caller(asked), ino.0, name.as_bytes(), value, mode)
+        });
         empty(reply, set);
     }
 
     fn getxattr(&self, _asked: &Asked, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        self.count(Request::GetXattr);
-        let value = self.fs.getxattr(ino.0, name.as_bytes());
+        let value = self.ask(Request::GetXattr, Subject::Inode(ino.0), |fs| {
+            fs.getxattr(ino.0, name.as_bytes())
+        });
         xattr(reply, size, value.as_deref().map_err(|errno| *errno));
     }
 
     fn listxattr(&self, _asked: &Asked, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        self.count(Request::ListXattr);
-        xattr(reply, size, self.fs.listxattr(ino.0));
+        let names = self.ask(Request::ListXattr, Subject::Inode(ino.0), |fs| fs.listxattr(ino.0));
+        xattr(reply, size, names);
     }
 
     fn removexattr(&self, _asked: &Asked, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.count(Request::RemoveXattr);
-        empty(reply, self.fs.removexattr(ino.0, name.as_bytes()));
+        let answer = self.ask(Request::RemoveXattr, Subject::Inode(ino.0), |fs| {
+            fs.removexattr(ino.0, name.as_bytes())
+        });
+        empty(reply, answer);
     }
 
     fn access(&self, asked: &Asked, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        self.count(Request::Access);
-        empty(reply, self.fs.access(caller(asked), ino.0, mask.bits()));
+        let answer = self.ask(Request::Access, Subject::Inode(ino.0), |fs| {
+            fs.access(caller(asked), ino.0, mask.bits())
+        });
+        empty(reply, answer);
     }
 
     fn getlk(
@@ -552,8 +551,10 @@ impl Filesystem for Translator {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::Fallocate);
-        empty(reply, self.fs.fallocate(fh.0, offset, length, mode));
+        let answer = self.ask(Request::Fallocate, Subject::Handle(fh.0), |fs| {
+            fs.fallocate(fh.0, offset, length, mode)
+        });
+        empty(reply, answer);
     }
 
     fn lseek(

@@ -196,6 +196,9 @@ fn a_name_whose_record_is_another_is_damaged_and_not_absent() {
     assert!(errors.lines().count() > 1, "{errors}");
     assert!(errors.lines().all(|line| line.ends_with("Input/output error")), "{errors}");
     assert_eq!(read.stdout, b"", "no value stands for two names");
+    let log = fs::read_to_string(home.roots()[0].join("littfs.log")).expect("the log");
+    let told = log.lines().filter(|line| line.contains("\" in table \"t\" failed: ")).count();
+    assert_eq!(told, errors.lines().count(), "each once: {log}");
     let taken = errors.split('/').nth(2).and_then(|rest| rest.split(':').next()).expect("a name");
     home.refuses(&format!("echo other > m/t/{taken}"), "Input/output error");
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     Caller, Changes, Errno, Found, Fs, FsOptions, Kernel, KnownName, Lookup, Opened, Result,
-    TOP_INO,
+    Subject, TOP_INO,
 };
 use crate::clock::Clock;
 use crate::db::{Db, OpenOptions};
@@ -256,6 +256,37 @@ fn read_only_mounts_refuse_every_change() {
     );
     assert_eq!(fs.open(ino, W).err(), refused);
     fs.open(ino, R).expect("opened for reading");
+}
+
+#[test]
+fn the_log_names_table_and_key() {
+    let f = fixture();
+    let folder = f.fs.mkdir(ME, f.t, b"d", 0o755).expect("folder").stat.ino;
+    let ino = f.settled("a", b"x");
+    f.ino("a").expect("found");
+    let (open_ino, handle) = f.pending("open\n", b"x");
+    let listing = f.fs.opendir(folder).expect("opened");
+    for (subject, said) in [
+        (Subject::Mount, "the mount"),
+        (Subject::Inode(TOP_INO), "the top folder"),
+        (Subject::Name(TOP_INO, b"u"), "table \"u\""),
+        (Subject::Inode(f.t), "table \"t\""),
+        (Subject::Name(f.t, b"b"), "\"b\" in table \"t\""),
+        (Subject::Inode(folder), "\"d/\" in table \"t\""),
+        (Subject::Handle(listing), "\"d/\" in table \"t\""),
+        (Subject::Name(folder, b"c"), "\"d/c\" in table \"t\""),
+        (Subject::Name(open_ino, b"c"), "\"c\" in a folder that is gone"),
+        (Subject::Inode(ino), "\"a\" in table \"t\""),
+        (Subject::Inode(open_ino), "\"open\\n\" in table \"t\""),
+        (Subject::Handle(handle), "\"open\\n\" in table \"t\""),
+        (Subject::Handle(handle + 100), "an unknown handle"),
+        (Subject::Inode(ino + 100), "an unknown file"),
+    ] {
+        assert_eq!(f.fs.describe(subject), said, "{subject:?}");
+    }
+    f.fs.unlink(f.t, b"open\n").expect("unlinked");
+    let removed = "a file that was removed from table \"t\"";
+    assert_eq!(f.fs.describe(Subject::Handle(handle)), removed);
 }
 
 #[test]
