@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod drives;
 mod expiry;
+mod features;
 mod fstab;
 mod install;
 mod limits;
