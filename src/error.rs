@@ -172,13 +172,6 @@ pub enum Error {
         key: String,
     },
 
-    /// The file is still being written by somebody else.
-    #[error("{key:?} is being written by another handle")]
-    Busy {
-        /// The key, made printable.
-        key: String,
-    },
-
     /// An earlier sync failed, so the table takes no more writes.
     #[error(
         "table {table:?} is read-only since a write to its drive failed ({reason}); check the drive, then reopen the database"

@@ -116,7 +116,7 @@ impl Checker<'_> {
         }
         loop {
             let mut newest = None;
-            let step = merge.step(&mut |_, mention, source| {
+            let step = merge.step(&mut |mention, source| {
                 newest = Some((*mention, source));
                 Choice::Take
             })?;

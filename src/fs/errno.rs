@@ -90,7 +90,6 @@ impl From<Error> for Errno {
             Error::IsFolder { .. } => Self::EISDIR,
             Error::NotFolder { .. } => Self::ENOTDIR,
             Error::Sealed { .. } => Self::EPERM,
-            Error::Busy { .. } => Self::EBUSY,
             Error::ReadOnly => Self::EROFS,
             Error::NoSpace { .. } => Self::ENOSPC,
             Error::Io { .. }
@@ -133,7 +132,6 @@ mod tests {
         assert_eq!(of(Error::Exists { key: key.clone() }), Errno::EEXIST);
         assert_eq!(of(Error::NotFound { key: key.clone() }), Errno::ENOENT);
         assert_eq!(of(Error::FolderNotEmpty { key: key.clone() }), Errno::ENOTEMPTY);
-        assert_eq!(of(Error::Busy { key }), Errno::EBUSY);
         assert_eq!(of(Error::KeyTooLong { bytes: 300 }), Errno::ENAMETOOLONG);
         assert_eq!(of(Error::ReadOnly), Errno::EROFS);
         assert_eq!(of(Error::Closed), Errno::EIO);

@@ -16,7 +16,7 @@ use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::KeyHash;
 use crate::format::sort_key::{SORT_SEPARATOR, sort_key};
 use crate::names::Direction;
-use crate::names::merge::{Choice, Found, Layer, Merge, Seen};
+use crate::names::merge::{Choice, Layer, Merge, Seen};
 
 /// The byte above the separator of sort keys, which comes behind all that is below a folder.
 const BEHIND_SEPARATOR: u8 = SORT_SEPARATOR + 1;
@@ -28,12 +28,10 @@ pub(crate) struct Listed {
     pub(crate) name: Vec<u8>,
     /// What it is.
     pub(crate) entry: Entry,
-    /// The number of the layer that says so, counted from the newest.
-    pub(crate) source: usize,
 }
 
-/// A listing under way. `choose` is asked about each mention with its sort key and the number of
-/// its layer; see [`Choice`].
+/// A listing under way. `choose` is asked about mentions with the number of
+/// their layer, counted from the newest; see [`Choice`].
 pub(crate) struct FolderListing<F> {
     merge: Merge,
     /// The sort key of the folder: empty, or with a separator at its end.
@@ -55,7 +53,7 @@ fn may_hold(layer: &Layer, folder: KeyHash) -> Result<bool> {
     }
 }
 
-impl<F: FnMut(&[u8], &Mention, usize) -> Choice> FolderListing<F> {
+impl<F: FnMut(&Mention, usize) -> Choice> FolderListing<F> {
     /// Lists `folder` (empty, or ending in `/`), whose hash is `hash`, over layers from the newest
     /// to the oldest: all names, or those at or strictly behind `from` in the direction.
     pub(crate) fn new(
@@ -126,8 +124,8 @@ impl<F: FnMut(&[u8], &Mention, usize) -> Choice> FolderListing<F> {
             if name_bytes.is_some() {
                 self.leave_sub_folder(&name, is_below)?;
             }
-            if let (false, Seen::Live(Found { entry, source })) = (is_below, seen) {
-                return Ok(Some(Listed { name, entry, source }));
+            if let (false, Seen::Live(entry)) = (is_below, seen) {
+                return Ok(Some(Listed { name, entry }));
             }
         }
         Ok(None)

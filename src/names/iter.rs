@@ -19,12 +19,10 @@ pub(crate) struct LiveKey {
     pub(crate) key: Vec<u8>,
     /// What it stands for.
     pub(crate) entry: Entry,
-    /// The number of the layer that says so, counted from the newest.
-    pub(crate) source: usize,
 }
 
-/// An iteration under way. `choose` is asked about each mention with its sort key and the number
-/// of its layer; see [`Choice`].
+/// An iteration under way. `choose` is asked about mentions with the number of
+/// their layer, counted from the newest; see [`Choice`].
 pub(crate) struct Keys<F> {
     merge: Merge,
     prefix: Vec<u8>,
@@ -40,7 +38,7 @@ fn above_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(above)
 }
 
-impl<F: FnMut(&[u8], &Mention, usize) -> Choice> Keys<F> {
+impl<F: FnMut(&Mention, usize) -> Choice> Keys<F> {
     /// Iterates over layers from the newest to the oldest: the keys that begin with `prefix` and
     /// lie at or behind `from` (a plain key) in the direction.
     pub(crate) fn new(
@@ -70,7 +68,7 @@ impl<F: FnMut(&[u8], &Mention, usize) -> Choice> Keys<F> {
     }
 }
 
-impl<F: FnMut(&[u8], &Mention, usize) -> Choice> Iterator for Keys<F> {
+impl<F: FnMut(&Mention, usize) -> Choice> Iterator for Keys<F> {
     type Item = Result<LiveKey>;
 
     /// The next key. An error ends the iteration.
@@ -86,9 +84,9 @@ impl<F: FnMut(&[u8], &Mention, usize) -> Choice> Iterator for Keys<F> {
             }
         };
         match found {
-            Some(found) if self.merge.key().starts_with(&self.prefix) => {
+            Some(entry) if self.merge.key().starts_with(&self.prefix) => {
                 let key = plain_key(self.merge.key());
-                Some(Ok(LiveKey { key, entry: found.entry, source: found.source }))
+                Some(Ok(LiveKey { key, entry }))
             }
             _ => {
                 self.is_done = true;

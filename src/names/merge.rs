@@ -25,7 +25,7 @@ pub(crate) enum Layer {
     Run(Arc<Run>),
 }
 
-/// What the caller makes of a mention. For one key it is asked about the newest mention first.
+/// What the caller makes of a mention. It is asked about the newest one of each key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// It counts: an entry is shown, a removal hides the name.
@@ -33,8 +33,6 @@ pub(crate) enum Choice {
     /// It hides the name, older mentions included. Right for what has expired: an older mention
     /// cannot be alive then.
     Hide,
-    /// It is as if it were not there; the next older mention is asked about.
-    PassOver,
 }
 
 /// A walk over one layer.
@@ -83,20 +81,11 @@ impl Cursor {
     }
 }
 
-/// A name that counts. Its key stays with the [`Merge`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// What the name stands for.
-    pub(crate) entry: Entry,
-    /// The number of the source that says so.
-    pub(crate) source: usize,
-}
-
 /// One name that a [`Merge`] came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// It counts.
-    Live(Found),
+    /// It counts, and stands for this. Its key stays with the [`Merge`].
+    Live(Entry),
     /// It is removed, expired or otherwise not to be shown.
     Hidden,
 }
@@ -164,15 +153,15 @@ impl Merge {
         &self.key
     }
 
-    /// Goes on to the next name that counts. `choose` is asked about mentions with their sort key
-    /// and the number of their source.
+    /// Goes on to the next name that counts. `choose` is asked about mentions with the number of
+    /// their source.
     pub(crate) fn next(
         &mut self,
-        choose: &mut dyn FnMut(&[u8], &Mention, usize) -> Choice,
-    ) -> Result<Option<Found>> {
+        choose: &mut dyn FnMut(&Mention, usize) -> Choice,
+    ) -> Result<Option<Entry>> {
         while let Some(seen) = self.step(choose)? {
-            if let Seen::Live(found) = seen {
-                return Ok(Some(found));
+            if let Seen::Live(entry) = seen {
+                return Ok(Some(entry));
             }
         }
         Ok(None)
@@ -182,21 +171,14 @@ impl Merge {
     /// one name on the strength of its key.
     pub(crate) fn step(
         &mut self,
-        choose: &mut dyn FnMut(&[u8], &Mention, usize) -> Choice,
+        choose: &mut dyn FnMut(&Mention, usize) -> Choice,
     ) -> Result<Option<Seen>> {
-        let Some((mut source, mut mention)) = self.take_top()? else { return Ok(None) };
-        let mut choice = choose(&self.key, &mention, source);
+        let Some((source, mention)) = self.take_top()? else { return Ok(None) };
         while self.top_key().is_some_and(|key| key == self.key) {
-            if choice != Choice::PassOver {
-                self.pass_top()?;
-                continue;
-            }
-            let Some(older) = self.take_top()? else { break };
-            (source, mention) = older;
-            choice = choose(&self.key, &mention, source);
+            self.pass_top()?;
         }
-        Ok(Some(match (choice, mention) {
-            (Choice::Take, Mention::Put(entry)) => Seen::Live(Found { entry, source }),
+        Ok(Some(match (choose(&mention, source), mention) {
+            (Choice::Take, Mention::Put(entry)) => Seen::Live(entry),
             _ => Seen::Hidden,
         }))
     }

@@ -14,7 +14,7 @@ use crate::names::{Choice, FolderListing, Keys, Layer};
 
 pub use crate::names::Direction;
 
-type Choose = Box<dyn FnMut(&[u8], &Mention, usize) -> Choice + Send>;
+type Choose = Box<dyn FnMut(&Mention, usize) -> Choice + Send>;
 
 /// The live entries directly in a folder: names without a slash, and what they stand for.
 pub struct FolderIter {
@@ -115,7 +115,7 @@ impl Table {
             }
         }
         let table = self.shared()?;
-        let choose = move |_: &[u8], mention: &Mention, _: usize| match mention {
+        let choose = move |mention: &Mention, _: usize| match mention {
             Mention::Put(entry) if table.is_expired(entry) => Choice::Hide,
             _ => Choice::Take,
         };

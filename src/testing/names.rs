@@ -160,6 +160,6 @@ impl Run {
     }
 }
 
-fn take(_: &[u8], _: &Mention, _: usize) -> Choice {
+fn take(_: &Mention, _: usize) -> Choice {
     Choice::Take
 }

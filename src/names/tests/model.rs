@@ -15,12 +15,9 @@ use crate::names::merge::{Choice, Layer, Merge};
 
 /// Values written before this have expired.
 const EXPIRED_BEFORE_NS: u64 = 1_000_010;
-/// A layer that takes no part, when there are as many.
-const PASSED_OVER: usize = 3;
 
-fn choose(_: &[u8], mention: &Mention, source: usize) -> Choice {
+fn choose(mention: &Mention, _: usize) -> Choice {
     match mention {
-        _ if source == PASSED_OVER => Choice::PassOver,
         Mention::Put(entry) if entry.written_at_ns < EXPIRED_BEFORE_NS => Choice::Hide,
         _ => Choice::Take,
     }
@@ -81,36 +78,30 @@ fn build(directory: &tempfile::TempDir, layers: &[Mentions], memtables: usize) -
     layers.iter().enumerate().map(build).collect()
 }
 
-/// What counts, by sort key, with the number of its layer.
-fn live(layers: &[Mentions]) -> BTreeMap<Vec<u8>, (Entry, usize)> {
-    let mut newest: BTreeMap<Vec<u8>, (Mention, usize)> = BTreeMap::new();
-    for (number, mentions) in layers.iter().enumerate() {
-        for (key, mention) in mentions {
-            if choose(key, mention, number) != Choice::PassOver {
-                newest.entry(key.clone()).or_insert((*mention, number));
-            }
-        }
+/// What counts, by sort key.
+fn live(layers: &[Mentions]) -> BTreeMap<Vec<u8>, Entry> {
+    let mut newest: BTreeMap<Vec<u8>, Mention> = BTreeMap::new();
+    for (key, mention) in layers.iter().flatten() {
+        newest.entry(key.clone()).or_insert(*mention);
     }
     newest
         .into_iter()
-        .filter_map(|(key, (mention, number))| match mention {
-            Mention::Put(entry) if entry.written_at_ns >= EXPIRED_BEFORE_NS => {
-                Some((key, (entry, number)))
-            }
+        .filter_map(|(key, mention)| match mention {
+            Mention::Put(entry) if entry.written_at_ns >= EXPIRED_BEFORE_NS => Some((key, entry)),
             _ => None,
         })
         .collect()
 }
 
-type Names = Vec<(Vec<u8>, Entry, usize)>;
+type Names = Vec<(Vec<u8>, Entry)>;
 
-fn listing_model(live: &BTreeMap<Vec<u8>, (Entry, usize)>, folder: &[u8]) -> Names {
+fn listing_model(live: &BTreeMap<Vec<u8>, Entry>, folder: &[u8]) -> Names {
     live.iter()
-        .filter_map(|(key, (entry, source))| {
+        .filter_map(|(key, entry)| {
             let key = plain_key(key);
             let name = key.strip_prefix(folder)?;
             let name = name.strip_suffix(b"/").unwrap_or(name);
-            (!name.is_empty() && !name.contains(&b'/')).then(|| (name.to_vec(), *entry, *source))
+            (!name.is_empty() && !name.contains(&b'/')).then(|| (name.to_vec(), *entry))
         })
         .collect()
 }
@@ -120,7 +111,7 @@ fn list(layers: &[Layer], folder: &[u8], direction: Direction, from: Bound<&[u8]
         FolderListing::new(layers, folder, hash(folder), direction, from, choose).unwrap();
     let mut names = Vec::new();
     while let Some(listed) = listing.next().unwrap() {
-        names.push((listed.name, listed.entry, listed.source));
+        names.push((listed.name, listed.entry));
     }
     assert_eq!(listing.next().unwrap(), None);
     names
@@ -136,14 +127,14 @@ fn check_listings(layers: &[Mentions], built: &[Layer]) {
     }
     for folder in folders {
         let model = listing_model(&live, &folder);
-        assert!(model.is_sorted_by_key(|(name, ..)| name), "names are in byte order");
+        assert!(model.is_sorted_by_key(|(name, _)| name), "names are in byte order");
         assert_eq!(list(built, &folder, Direction::Forward, Bound::Unbounded), model);
         let mut backwards = model.clone();
         backwards.reverse();
         // A file and a folder of one name keep the folder's entry behind the file's.
         assert_eq!(list(built, &folder, Direction::Backward, Bound::Unbounded), backwards);
         let absent = b"a.b".to_vec();
-        for from in model.iter().map(|(name, ..)| name).chain([&absent]).step_by(3) {
+        for from in model.iter().map(|(name, _)| name).chain([&absent]).step_by(3) {
             for bound in [Bound::Excluded(&from[..]), Bound::Included(&from[..])] {
                 for (direction, all) in
                     [(Direction::Forward, &model), (Direction::Backward, &backwards)]
@@ -165,14 +156,13 @@ fn check_keys(layers: &[Mentions], built: &[Layer], prefix: &[u8], from: Bound<&
             .iter()
             .filter(|(key, _)| key.starts_with(&sort_key(prefix)))
             .filter(|(key, _)| direction.reaches(key, bound.as_ref().map(Vec::as_slice)))
-            .map(|(key, (entry, source))| (plain_key(key), *entry, *source))
+            .map(|(key, entry)| (plain_key(key), *entry))
             .collect();
         if direction == Direction::Backward {
             model.reverse();
         }
         let keys = Keys::new(built, prefix, from, direction, choose).unwrap();
-        let keys: Names =
-            keys.map(|key| key.map(|key| (key.key, key.entry, key.source)).unwrap()).collect();
+        let keys: Names = keys.map(|key| key.map(|key| (key.key, key.entry)).unwrap()).collect();
         assert_eq!(keys, model, "{direction:?}");
     }
 }
@@ -219,7 +209,7 @@ fn sub_trees_of_hidden_folders_are_skipped() {
         let built = build(&directory, &layers, memtables);
         for direction in [Direction::Forward, Direction::Backward] {
             let names = list(&built, b"", direction, Bound::Unbounded);
-            assert_eq!(names, [(b"z".to_vec(), entry(50), 0)]);
+            assert_eq!(names, [(b"z".to_vec(), entry(50))]);
         }
     }
 }
@@ -236,9 +226,9 @@ fn a_hidden_tree_costs_one_seek() {
     let built = build(&directory, &[mentions], 0);
     for direction in [Direction::Forward, Direction::Backward] {
         let mut asked = 0;
-        let count = |key: &[u8], mention: &Mention, source: usize| {
+        let count = |mention: &Mention, source: usize| {
             asked += 1;
-            choose(key, mention, source)
+            choose(mention, source)
         };
         let mut listing =
             FolderListing::new(&built, b"", hash(b""), direction, Bound::Unbounded, count).unwrap();
@@ -290,8 +280,8 @@ proptest! {
                     let found = merge.next(&mut choose).unwrap();
                     let expected = (!left.is_empty()).then(|| left.remove(0));
                     prop_assert_eq!(
-                        found.map(|found| (merge.key(), found.entry, found.source)),
-                        expected.map(|(key, (entry, source))| (&key[..], *entry, *source))
+                        found.map(|entry| (merge.key(), entry)),
+                        expected.map(|(key, entry)| (&key[..], *entry))
                     );
                 }
             }
