@@ -83,8 +83,8 @@ fn assert_whole(home: &Mounted, bytes: usize, files: usize) {
 
 #[test]
 fn a_full_drive_refuses_writers_and_nobody_else_until_there_is_room() {
-    let home = Mounted::unmounted(1, "reserve_bytes = \"4MiB\"\nspill_bytes = \"256KiB\"\n");
-    let drive = Drive::new(&home.roots()[0], 64);
+    let config = "reserve_bytes = \"4MiB\"\nspill_bytes = \"256KiB\"\n";
+    let home = Mounted::on_drives(1, &[64], config);
     home.mount();
     fs::create_dir(home.at("t")).expect("a table");
     // Large ones first, then small ones into what is left.
@@ -113,13 +113,12 @@ fn a_full_drive_refuses_writers_and_nobody_else_until_there_is_room() {
     assert_eq!(home.sh("ls -A m/t"), "");
     home.sh("head -c 6M /dev/urandom > source; cp source m/t/after; cmp source m/t/after");
     home.umount();
-    drop(drive);
 }
 
 #[test]
 fn what_one_drive_has_no_room_for_goes_to_the_other() {
-    let home = Mounted::unmounted(2, "reserve_bytes = \"4MiB\"\nsegment_bytes_max = \"8MiB\"\n");
-    let drive = Drive::new(&home.roots()[0], 64);
+    let config = "reserve_bytes = \"4MiB\"\nsegment_bytes_max = \"8MiB\"\n";
+    let home = Mounted::on_drives(2, &[64], config);
     fs::create_dir(&home.roots()[1]).expect("mkdir");
     home.mount();
     fs::create_dir(home.at("t")).expect("a table");
@@ -131,13 +130,11 @@ fn what_one_drive_has_no_room_for_goes_to_the_other() {
     home.remount();
     assert_eq!(home.sh("ls m/t | wc -l"), "520\n");
     home.umount();
-    drop(drive);
 }
 
 #[test]
 fn the_size_of_the_mount_is_that_of_its_drives() {
-    let home = Mounted::unmounted(1, "reserve_bytes = \"10MiB\"\n");
-    let drive = Drive::new(&home.roots()[0], 64);
+    let home = Mounted::on_drives(1, &[64], "reserve_bytes = \"10MiB\"\n");
     home.mount();
     let numbers = |of: &str| -> Vec<u64> {
         let line = home.sh(&format!("df --output=size,avail -B1 {of} | tail -1"));
@@ -149,7 +146,6 @@ fn the_size_of_the_mount_is_that_of_its_drives() {
     assert!(reserved.abs_diff(10 << 20) < 1 << 20, "{reserved}");
     assert_eq!(home.sh("stat -f -c %l m"), "255\n");
     home.umount();
-    drop(drive);
 }
 
 #[test]

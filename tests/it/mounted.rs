@@ -8,12 +8,15 @@ use std::process::{Command, Output, Stdio};
 use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
+use crate::limits::Drive;
 use crate::program::{Run, daemon_of, is_mounted, run, wait_until};
 
 /// A folder with the roots `r0`, `r1`, ... and the mountpoint `m`. In the end, also when the test
 /// fails, the daemon is killed and the mount taken away.
 pub(crate) struct Mounted {
-    // Dropped after everything that is mounted in it was taken away by `Drop`.
+    // Dropped after `Drop` has read the log from them and ended the daemon.
+    drives: Vec<Drive>,
+    // Dropped after everything that is mounted in it was taken away.
     folder: TempDir,
     roots: Vec<PathBuf>,
     config: Option<PathBuf>,
@@ -44,7 +47,20 @@ impl Mounted {
             fs::write(&file, config).expect("write the configuration");
             file
         });
-        Self { folder, roots, config }
+        Self { drives: Vec::new(), folder, roots, config }
+    }
+
+    /// As `unmounted`, with the first roots on drives of their own of so many MiB.
+    pub(crate) fn on_drives(roots: usize, drives_mib: &[u32], config: &str) -> Self {
+        let mut home = Self::unmounted(roots, config);
+        let drive = |(root, mib): (&PathBuf, &u32)| Drive::new(root, *mib);
+        home.drives = home.roots.iter().zip(drives_mib).map(drive).collect();
+        home
+    }
+
+    /// From now on the drive of this root refuses everything.
+    pub(crate) fn break_down(&self, root: usize) {
+        self.drives[root].break_down();
     }
 
     /// The folder with everything, as a real path.
@@ -175,6 +191,10 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.roots[0].join("littfs.log"));
+            eprintln!("the log of the mount: {}", log.unwrap_or_else(|error| error.to_string()));
+        }
         if let Some(daemon) = daemon_of(&self.roots[0]) {
             // It may have ended on its own by now.
             kill(daemon, Signal::SIGKILL).unwrap_or_default();
