@@ -10,6 +10,12 @@ use crate::mounted::Mounted;
 /// its helpers in `/sbin` only, so that is replaced by a folder of links to what is in it.
 const PRELUDE: &str = r#"
 set -eu
+# What other tests have mounted is copied into a namespace, and would stay mounted for as long as
+# this one lasts: whoever unmounts it waits for the last copy. Temporary folders are named `.tmp*`.
+here=$(pwd -P)
+awk -v all="${here%/*}/.tmp" -v own="$here/" \
+    'index($5, all) == 1 && index($5, own) != 1 { print $5 }' /proc/self/mountinfo | tac |
+    xargs -r -n 1 umount --internal-only --no-canonicalize --lazy
 # Where every user can reach it.
 chmod 755 .
 touch program
@@ -24,7 +30,7 @@ for name in mount.littfs mount.fuse.littfs umount.fuse.littfs; do
 done
 mount --bind links "$sbin"
 eventually() {
-    for _ in $(seq 3000); do
+    for _ in $(seq 9000); do
         if "$@" > /dev/null 2>&1; then return 0; fi
         sleep 0.02
     done
