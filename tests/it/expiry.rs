@@ -11,8 +11,9 @@ use nix::errno::Errno;
 use crate::mounted::{Mounted, errno};
 use crate::program::wait_until;
 
-/// How much later than its time a name may be seen to be gone, tools and machine included.
-const TOLERANCE: Duration = Duration::from_millis(50);
+/// How much later than its time a name may be seen to be gone, tools and machine included: an answer
+/// of the mount may be held up before the kernel has it.
+const TOLERANCE: Duration = Duration::from_millis(200);
 
 /// A way to look whether a name is there.
 type IsThere = fn(&Path) -> bool;
@@ -66,7 +67,8 @@ fn is_listed(path: &Path) -> bool {
 #[test]
 fn a_name_is_gone_for_everybody_at_the_moment_its_time_is_up() {
     let home = Mounted::new();
-    set_ttl(&home, "2s");
+    // Time for what is done before, on a machine that has much else to do too.
+    set_ttl(&home, "5s");
     // What looks at one of them must not help the others.
     let ways: [(&str, IsThere); 4] = [
         ("stat", |path| fs::symlink_metadata(path).is_ok()),
@@ -112,7 +114,7 @@ fn a_name_is_gone_for_everybody_at_the_moment_its_time_is_up() {
 #[test]
 fn large_values_and_folders_expire_and_their_space_comes_back() {
     let home = Mounted::new();
-    set_ttl(&home, "3s");
+    set_ttl(&home, "8s");
     home.sh("mkdir -p m/t/a/b; head -c 20M /dev/zero > m/t/a/b/large; seq 100000 > m/t/a/b/small");
     let mut reader = File::open(home.at("t/a/b/large")).expect("open");
     let at = expires(&home, "m/t/a/b/large");
@@ -153,7 +155,7 @@ fn a_changed_ttl_holds_at_once_for_what_is_there() {
     assert_eq!(get(&home, "user.littfs.expires", "m/t/a"), "never");
     home.sh("ls -lR m; cat m/t/a m/t/d/b");
     // The kernel was told that they last for ever.
-    set_ttl(&home, "3s");
+    set_ttl(&home, "6s");
     let at = expires(&home, "m/t/d/b");
     assert_gone_at(at, "shortened", || fs::metadata(home.at("t/d/b")).is_ok());
     assert_eq!(home.sh("ls m/t"), "");
@@ -171,11 +173,11 @@ fn a_changed_ttl_holds_at_once_for_what_is_there() {
 #[test]
 fn a_shorter_ttl_that_is_made_longer_in_time_loses_nothing() {
     let home = Mounted::new();
-    set_ttl(&home, "1s");
+    set_ttl(&home, "4s");
     home.sh("echo f > m/t/f; ls -l m/t");
     set_ttl(&home, "1h");
     let written = Instant::now();
-    while written.elapsed() < Duration::from_millis(1300) {
+    while written.elapsed() < Duration::from_millis(4300) {
         assert_eq!(fs::read(home.at("t/f")).expect("read"), b"f\n");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -199,8 +201,9 @@ fn settings_survive_a_remount_and_a_crash() {
     let left = expires(&home, "m/t/f").duration_since(SystemTime::now()).expect("future");
     assert!(left > Duration::from_secs(7 * 86_400 - 60), "{left:?}");
     // What expires while nothing is mounted is not there afterwards.
-    set_ttl(&home, "1s");
-    let expires_at = expires(&home, "m/t/f");
+    set_ttl(&home, "4s");
+    home.sh("echo x > m/t/g");
+    let expires_at = expires(&home, "m/t/g");
     home.umount();
     wait_until("time passes", || SystemTime::now() > expires_at);
     home.mount();

@@ -119,7 +119,7 @@ fn an_automount_is_mounted_on() {
         exec 8> >(exec cat > /dev/null 2>&1)
         group=$(cut -d ' ' -f 5 "/proc/$$/stat")
         mount -i -t autofs -o "fd=8,pgrp=$group,minproto=5,maxproto=5,direct" systemd-1 "$PWD/m"
-        timeout --foreground 60 mount -T fstab m
+        timeout --foreground 180 mount -T fstab m
         mkdir m/t; findmnt -n -o FSTYPE m
         "$littfs" umount "$PWD/m"; is_free
         findmnt -n -o FSTYPE m

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::mounted::{Mounted, names_in};
+use crate::program::PATIENCE;
 
 /// Runs the script with a prefix and links in the folder of the database.
 #[track_caller]
@@ -125,7 +126,7 @@ fn the_command_of_the_unit_serves_until_it_is_stopped() {
         .collect();
     assert!(!words.iter().any(|word| word.to_string_lossy().contains(['%', '$'])), "{words:?}");
     let socket = UnixDatagram::bind(base.join("notify")).expect("a socket");
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a timeout");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let start = || {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().env("NOTIFY_SOCKET", base.join("notify"));

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::mounted::Mounted;
-use crate::program::wait_until;
+use crate::program::{PATIENCE, wait_until};
 
 /// Seals a segment every so many files, so that folders lie in many runs and a memtable.
 const SMALL_SEGMENTS: &str = "segment_keys_max = 700\n";
@@ -173,7 +173,7 @@ fn what_stays_is_listed_once_while_ten_writers_come_and_go() {
         let known: HashSet<&str> = stay.iter().map(String::as_str).collect();
         let result = std::panic::catch_unwind(|| {
             let started = Instant::now();
-            while segments() < enough && started.elapsed() < Duration::from_secs(60) {
+            while segments() < enough && started.elapsed() < PATIENCE {
                 for bytes in [500, 4096, 32 << 10] {
                     let listed = rest(&File::open(&folder).expect("open"), bytes);
                     let seen: Vec<&str> =
@@ -196,7 +196,8 @@ fn a_listing_goes_on_over_segments_that_expire_under_it() {
         make(&home.at("t"), &format!("{number:05}-old"));
     }
     let first_written = Instant::now();
-    wait_until("time stands still", || first_written.elapsed() > Duration::from_secs(4));
+    // Meanwhile what is done below between the end of the old ones and that of the young ones.
+    wait_until("time stands still", || first_written.elapsed() > Duration::from_secs(8));
     for number in numbers.clone() {
         make(&home.at("t"), &format!("{number:05}-young"));
     }

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -81,10 +80,8 @@ fn a_mount_answers_when_mount_returns_and_is_gone_when_umount_returns() {
 fn whoever_reads_the_output_of_mount_sees_its_end() {
     let home = Home::new();
     // `output` reads both pipes to their end, which comes only when the daemon has let go of them.
-    let started = Instant::now();
     let output = littfs(home.path()).args(["mount", "m"]).stdin(Stdio::null()).output();
     assert!(output.expect("started").status.success());
-    assert!(started.elapsed() < Duration::from_secs(30));
     home.succeeds(&["umount", "m"]);
 }
 

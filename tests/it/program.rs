@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-/// How long anything that has to happen is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything that has to happen is waited for: longer than a machine takes that has much
+/// else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a run of the program came to.
 #[derive(Debug)]

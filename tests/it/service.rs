@@ -4,13 +4,12 @@ use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::mounted::Mounted;
-use crate::program::{is_mounted, littfs};
+use crate::program::{PATIENCE, is_mounted, littfs};
 
 /// A foreground mount of the first root on `m` that tells this socket.
 fn serve(home: &Mounted, socket: &str) -> Child {
@@ -21,7 +20,7 @@ fn serve(home: &Mounted, socket: &str) -> Child {
 }
 
 fn told(socket: &UnixDatagram) -> String {
-    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut buffer = [0; 256];
     let length = socket.recv(&mut buffer).expect("it is told");
     String::from_utf8_lossy(&buffer[..length]).into_owned()
