@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::operation::Operation;
+use crate::root_id::RootId;
 
 /// What every fallible operation of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,6 +23,8 @@ pub enum Error {
         operation: Operation,
         /// The file or folder it was tried on.
         path: PathBuf,
+        /// The root that it is in; `None` for what is in no root.
+        root: Option<RootId>,
         /// What the operating system answered.
         source: io::Error,
     },
@@ -234,6 +237,13 @@ pub enum Error {
         roots: String,
     },
 
+    /// Something was to be put into a root that is not among the open ones.
+    #[error("the open database has no root number {root}")]
+    UnknownRoot {
+        /// The root that was asked for.
+        root: RootId,
+    },
+
     /// A root cannot be used; the message says why and what to do.
     #[error("root {}: {reason}", root.display())]
     Root {
@@ -275,8 +285,13 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::Io`] of the last call on `path`.
-    pub(crate) fn io(operation: Operation, path: &Path, source: io::Error) -> Self {
-        Self::Io { operation, path: path.to_path_buf(), source }
+    pub(crate) fn io(
+        operation: Operation,
+        path: &Path,
+        root: Option<RootId>,
+        source: io::Error,
+    ) -> Self {
+        Self::Io { operation, path: path.to_path_buf(), root, source }
     }
 
     /// An [`Error::Corrupt`].

@@ -89,6 +89,7 @@ mod memory;
 mod names;
 mod operation;
 pub mod repair;
+mod root_id;
 mod roots;
 mod segment;
 pub mod settings;
@@ -107,6 +108,7 @@ pub use crate::format::location::{Location, SegmentNumber, ValueId};
 pub use crate::keymap::KeymapStats;
 pub use crate::layout::check_table_name;
 pub use crate::operation::Operation;
+pub use crate::root_id::RootId;
 pub use crate::roots::{LOCK_FILE_NAME, LOG_FILE_NAME};
 pub use crate::table::{
     Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,

@@ -1,8 +1,9 @@
 //! Which segment files there are, and which of them should not be there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Checker, Finding, TableFacts};
+use crate::disk::DiskPath;
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::LOG_HEADER_BYTES;
 use crate::layout::inventory::{Inventory, SegmentFiles};
@@ -18,9 +19,7 @@ impl Checker<'_> {
         for path in &listing.unknown {
             self.add(Finding::note(path, "littfs knows no such file"));
         }
-        for (_, _, path) in
-            listing.files.iter().filter(|(file, ..)| *file == SegmentFile::Unfinished)
-        {
+        for (_, path) in listing.files.iter().filter(|(file, _)| *file == SegmentFile::Unfinished) {
             self.add(Finding::note(path, "it was not finished; the next open removes it"));
         }
         let mut inventory = Inventory::of(listing);
@@ -69,8 +68,8 @@ impl Checker<'_> {
     fn is_blank(&self, files: &SegmentFiles) -> bool {
         let (second_keys, second_values): (Vec<_>, Vec<_>) =
             files.twice.iter().partition(|twice| matches!(twice.file, SegmentFile::Keys(_)));
-        let has_no_names = |path: &PathBuf| {
-            let bytes = self.disk.open(path).and_then(|file| file.len());
+        let has_no_names = |path: &DiskPath| {
+            let bytes = path.open().and_then(|file| file.len());
             bytes.is_ok_and(|bytes| bytes <= LOG_HEADER_BYTES as u64)
         };
         let mut keys = files.keys.iter().chain(second_keys.iter().map(|twice| &twice.second));

@@ -3,9 +3,8 @@
 //! Names come in their own order, the keymap has another: lookups are gathered up to a limit of
 //! memory, sorted by fingerprint and made in the order of pages.
 
-use std::path::PathBuf;
-
 use super::{AffectedKeys, Checker, Finding, Severity, TableFacts};
+use crate::disk::DiskPath;
 use crate::error::Error;
 use crate::format::location::{Location, SegmentNumber};
 use crate::keymap::inspect::{KeymapReader, look};
@@ -65,7 +64,7 @@ impl Checker<'_> {
         facts: &TableFacts,
         inventory: &Inventory,
     ) -> Option<Lookups> {
-        let places = match keymap_folders(&self.disk, &facts.table_dirs) {
+        let places = match keymap_folders(&facts.table_dirs) {
             Ok(places) => places,
             Err(error) => {
                 self.add(Finding::of_error(&error, facts.dirs.first()));
@@ -116,7 +115,7 @@ impl Checker<'_> {
             );
             self.add(Finding::damage(reader.path(), what));
         }
-        let is_behind = self.is_behind(facts, inventory, reader.complete_up_to());
+        let is_behind = is_behind(facts, inventory, reader.complete_up_to());
         for number in 0..reader.pages() {
             let page = reader.page(number);
             self.report.counts.keymap_pages += 1;
@@ -143,20 +142,6 @@ impl Checker<'_> {
                 self.add(Finding { what, ..finding });
             }
         }
-    }
-
-    /// Whether pages may have been written since the keymap was last made durable: a segment above
-    /// its mark was sealed, whether it is still there or has expired since.
-    fn is_behind(&self, facts: &TableFacts, inventory: &Inventory, mark: SegmentNumber) -> bool {
-        let is_sealed = |path: &PathBuf| {
-            read_metadata(&self.disk, path).is_ok_and(|metadata| metadata.sealed.is_some())
-        };
-        let above = SegmentNumber(mark.0.saturating_add(1));
-        facts.file.lowest_segment > above.0
-            || inventory
-                .segments
-                .range(above..)
-                .any(|(_, files)| files.metadata.as_ref().is_some_and(is_sealed))
     }
 
     /// Has a slot looked up: it must be there, or it must not.
@@ -212,6 +197,19 @@ impl Checker<'_> {
             self.add(Finding::damage(&path, what).affecting(keys));
         }
     }
+}
+
+/// Whether pages may have been written since the keymap was last made durable: a segment above
+/// its mark was sealed, whether it is still there or has expired since.
+fn is_behind(facts: &TableFacts, inventory: &Inventory, mark: SegmentNumber) -> bool {
+    let is_sealed =
+        |path: &DiskPath| read_metadata(path).is_ok_and(|metadata| metadata.sealed.is_some());
+    let above = SegmentNumber(mark.0.saturating_add(1));
+    facts.file.lowest_segment > above.0
+        || inventory
+            .segments
+            .range(above..)
+            .any(|(_, files)| files.metadata.as_ref().is_some_and(is_sealed))
 }
 
 /// What helps against every damage of a keymap.

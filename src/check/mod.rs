@@ -35,7 +35,7 @@ pub use self::report::{
 };
 use crate::clock::Clock;
 use crate::db::OpenOptions;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskPath};
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::format::table_file::TableFile;
@@ -76,7 +76,7 @@ pub fn check(
     let mut checker = Checker {
         disk: options.disk.clone(),
         clock: options.clock.clone(),
-        roots: roots.paths(),
+        roots: roots.dirs().cloned().collect(),
         descriptors: Arc::new(Descriptors::new(options.config.descriptors_max)),
         report: Report::default(),
         table: None,
@@ -89,7 +89,7 @@ pub fn check(
         let what = format!("this root (identity {}) is missing, and all files in it", missing.id);
         checker.add(Finding::damage(&missing.path, what));
     }
-    let scan = RootsScan::new(&options.disk, &checker.roots).complete()?;
+    let scan = RootsScan::new(&checker.roots).complete()?;
     checker.report_leftovers(&scan);
     let tables = scan.tables();
     if let Some(wanted) = table
@@ -108,7 +108,7 @@ pub fn check(
 struct Checker<'p> {
     disk: Disk,
     clock: Clock,
-    roots: Vec<PathBuf>,
+    roots: Vec<DiskPath>,
     descriptors: Arc<Descriptors>,
     report: Report,
     /// The table that findings are about.
@@ -127,7 +127,7 @@ struct TableFacts {
     file: TableFile,
     dirs: SegmentDirs,
     /// The table's folder in each root.
-    table_dirs: Vec<PathBuf>,
+    table_dirs: Vec<DiskPath>,
     cache: Arc<BlockCache>,
     now_ns: u64,
 }
@@ -142,7 +142,7 @@ impl TableFacts {
 
     /// Where a segment file that is missing would most likely be.
     fn usual_path(&self, name: &str) -> PathBuf {
-        self.dirs.usual_path(name)
+        self.dirs.usual_path(name).to_path_buf()
     }
 }
 
@@ -178,8 +178,8 @@ impl Checker<'_> {
 
     fn check_table(&mut self, name: &str) {
         self.report.counts.tables += 1;
-        let table_dirs: Vec<PathBuf> = self.roots.iter().map(|root| root.join(name)).collect();
-        let Some(file) = self.check_table_files(name, &table_dirs) else { return };
+        let table_dirs: Vec<DiskPath> = self.roots.iter().map(|root| root.join(name)).collect();
+        let Some(file) = self.check_table_files(&table_dirs) else { return };
         if self.dropped.contains(&file.id_hex()) {
             let what = "a table that is being dropped; the next open removes what is left of it";
             let dirs = table_dirs.iter().filter(|dir| matches!(self.disk.exists(dir), Ok(true)));
@@ -190,7 +190,7 @@ impl Checker<'_> {
         }
         let facts = TableFacts {
             name: name.to_owned(),
-            dirs: SegmentDirs::new(self.disk.clone(), name, &table_dirs),
+            dirs: SegmentDirs::new(name, &table_dirs),
             table_dirs,
             file,
             cache: Arc::new(BlockCache::default()),

@@ -63,7 +63,7 @@ impl Checker<'_> {
         mut layers: Layers,
         mut lookups: Option<Lookups>,
     ) {
-        let segments_dir = facts.dirs.first().to_path_buf();
+        let segments_dir = facts.dirs.first();
         let mut tree = Tree::default();
         let mut behind: Option<Vec<u8>> = None;
         loop {
@@ -72,7 +72,7 @@ impl Checker<'_> {
                 self.walk_names(facts, &newest_first, &mut behind, &mut tree, lookups.as_mut());
             let Err(error) = walked else { break };
             // The names of that segment are left out, and the walk goes on behind the last name.
-            self.add(Finding::of_error(&error, &segments_dir));
+            self.add(Finding::of_error(&error, segments_dir));
             let path = damaged_path(&error);
             let before = layers.held.len();
             layers.held.retain(|one| match &one.layer {
@@ -90,10 +90,10 @@ impl Checker<'_> {
                  compared with the names of the others only",
                 layers.left_out
             );
-            self.add(Finding::note(&segments_dir, what));
+            self.add(Finding::note(segments_dir, what));
         } else if tree.homeless.count > 0 {
             let what = "the folder of these names is not there, so no listing shows them";
-            self.add(Finding::damage(&segments_dir, what).affecting(tree.homeless));
+            self.add(Finding::damage(segments_dir, what).affecting(tree.homeless));
         }
         if let Some(lookups) = lookups {
             self.finish_lookups(facts, lookups, |location| key_at(facts, location));

@@ -83,7 +83,7 @@ impl Finding {
             Error::Corrupt { path, offset, reason } => {
                 Self::damage(path, reason.clone()).at(*offset)
             }
-            Error::Io { operation, path, source } => {
+            Error::Io { operation, path, source, .. } => {
                 Self::damage(path, format!("cannot {operation} it: {source}"))
             }
             Error::FutureVersion { path, found, supported } => Self::damage(

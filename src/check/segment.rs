@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::names::Layers;
 use super::records::SegmentRecords;
 use super::{Checker, Finding, TableFacts, log, run};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, DiskPath};
 use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
 use crate::format::entry::{Entry, Mention};
@@ -97,9 +97,9 @@ impl Checker<'_> {
         &mut self,
         facts: &TableFacts,
         number: SegmentNumber,
-        path: &Path,
+        path: &DiskPath,
     ) -> Result<SegmentMetadata> {
-        let metadata = read_metadata(&self.disk, path)?;
+        let metadata = read_metadata(path)?;
         self.advance(SEGMENT_METADATA_BYTES as u64);
         if metadata.table_id != facts.file.id() || metadata.segment != number {
             return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));

@@ -1,20 +1,16 @@
 //! `table.metadata` in every root: each copy by itself, and all of them together.
 
-use std::path::PathBuf;
-
 use super::{Checker, Finding};
+use crate::disk::DiskPath;
 use crate::format::table_file::TableFile;
 use crate::layout::SEGMENTS_DIR;
 use crate::layout::table_file::{CopyContent, good_copies, newest, read_copies};
+use crate::root_id::RootId;
 
 impl Checker<'_> {
     /// Checks all copies; the newest good one, which is the one that counts.
-    pub(super) fn check_table_files(
-        &mut self,
-        name: &str,
-        table_dirs: &[PathBuf],
-    ) -> Option<TableFile> {
-        let copies = read_copies(&self.disk, table_dirs);
+    pub(super) fn check_table_files(&mut self, table_dirs: &[DiskPath]) -> Option<TableFile> {
+        let copies = read_copies(table_dirs);
         let mut missing = Vec::new();
         let mut damaged = 0;
         for copy in &copies {
@@ -32,10 +28,10 @@ impl Checker<'_> {
             self.report.counts.files += 1;
         }
         let Some((newest_path, newest)) = newest(&copies) else {
-            let dir = table_dirs.first().map_or_else(|| PathBuf::from(name), PathBuf::clone);
-            if damaged == 0 && self.is_unused(table_dirs) {
+            let first_dir = &table_dirs[RootId::FIRST.position()];
+            if damaged == 0 && is_unused(table_dirs) {
                 let what = "a table that was never made to the end; there is nothing in it";
-                self.add(Finding::note(&dir, what));
+                self.add(Finding::note(first_dir, what));
             } else if damaged == 0 {
                 let path = missing.swap_remove(0);
                 let what = "it is missing in every root, so the table cannot be opened: put it back, \
@@ -44,7 +40,7 @@ impl Checker<'_> {
             } else {
                 let what = "no root has a good table.metadata, so nothing of this table was checked; `littfs \
                      check --repair` makes it anew without its settings";
-                self.add(Finding::damage(&dir, what));
+                self.add(Finding::damage(first_dir, what));
             }
             return None;
         };
@@ -72,12 +68,11 @@ impl Checker<'_> {
         }
         Some(newest.clone())
     }
+}
 
-    /// Whether the folders of a table hold no segment: a crash came while they were made.
-    fn is_unused(&self, table_dirs: &[PathBuf]) -> bool {
-        let is_empty = |dir: &PathBuf| {
-            self.disk.list(&dir.join(SEGMENTS_DIR)).is_ok_and(|names| names.is_empty())
-        };
-        table_dirs.iter().all(is_empty)
-    }
+/// Whether the folders of a table hold no segment: a crash came while they were made.
+fn is_unused(table_dirs: &[DiskPath]) -> bool {
+    let is_empty =
+        |dir: &DiskPath| dir.join(SEGMENTS_DIR).list().is_ok_and(|names| names.is_empty());
+    table_dirs.iter().all(is_empty)
 }

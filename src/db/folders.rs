@@ -1,8 +1,8 @@
 //! The folders of tables in the roots: which are to be opened, and removing them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
 
+use crate::disk::DiskPath;
 use crate::error::Result;
 use crate::layout::dropped_name;
 use crate::layout::scan::{RootsScan, TableFolder};
@@ -27,10 +27,10 @@ pub(super) fn unopened_tables(context: &Context) -> Result<Vec<UnopenedTable>> {
     }
     let mut unopened_tables = Vec::new();
     for (name, folders) in scan.tables() {
-        if !is_table(context, &folders)? {
+        if !is_table(&folders)? {
             continue;
         }
-        let copies = copies_in(context, &folders);
+        let copies = copies_in(&folders);
         // Only when nothing may be changed: half of it is gone.
         if dropped_id(&copies, &dropped).is_some() {
             continue;
@@ -43,23 +43,23 @@ pub(super) fn unopened_tables(context: &Context) -> Result<Vec<UnopenedTable>> {
 
 /// What is in the roots. Fails when that cannot be told of all of them.
 fn scan(context: &Context) -> Result<RootsScan> {
-    RootsScan::new(&context.disk, &context.roots.paths()).complete()
+    RootsScan::new(context.roots.dirs()).complete()
 }
 
 /// Whether folders are those of a table, even of one that lost its settings. A crash in the making
 /// of a table leaves folders without any file, which are none.
-fn is_table(context: &Context, folders: &[&TableFolder]) -> Result<bool> {
+fn is_table(folders: &[&TableFolder]) -> Result<bool> {
     for folder in folders {
-        if folder.has_settings || folder.holds_segment_files(&context.disk)? {
+        if folder.has_settings || folder.holds_segment_files()? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn copies_in(context: &Context, folders: &[&TableFolder]) -> Vec<TableFileCopy> {
-    let folders: Vec<PathBuf> = folders.iter().map(|folder| folder.path.clone()).collect();
-    read_copies(&context.disk, &folders)
+fn copies_in(folders: &[&TableFolder]) -> Vec<TableFileCopy> {
+    let folders: Vec<DiskPath> = folders.iter().map(|folder| folder.path.clone()).collect();
+    read_copies(&folders)
 }
 
 /// The id of the table that these copies are of, if it was dropped.
@@ -93,28 +93,27 @@ pub(super) fn same_numbers(unopened_tables: &[UnopenedTable]) -> BTreeMap<String
 /// Renames the folders of a table out of the way in every root, durably, then removes them. From
 /// the first rename on the table is gone, whatever a crash leaves.
 pub(super) fn remove_table_dirs(context: &Context, name: &str, id: &str) -> Result<()> {
-    let disk = &context.disk;
-    let roots = context.roots.paths();
     let dropped = dropped_name(id);
-    for root in &roots {
-        if disk.exists(&root.join(name))? {
-            disk.rename(&root.join(name), &root.join(&dropped))?;
-            disk.sync_dir(root)?;
+    for root in context.roots.dirs() {
+        let dir = root.join(name);
+        if dir.exists()? {
+            dir.rename(&root.join(&dropped))?;
+            root.sync_dir()?;
         }
     }
-    roots.iter().try_for_each(|root| disk.remove_tree(&root.join(&dropped)))
+    context.roots.dirs().try_for_each(|root| root.join(&dropped).remove_tree())
 }
 
 /// Finishes dropping these tables where a crash came in between.
 fn finish_drops(context: &Context, scan: &RootsScan, dropped: &HashSet<String>) -> Result<()> {
     for (name, folders) in scan.tables() {
-        if let Some(id) = dropped_id(&copies_in(context, &folders), dropped) {
+        if let Some(id) = dropped_id(&copies_in(&folders), dropped) {
             remove_table_dirs(context, name, &id)?;
         }
     }
-    for root in context.roots.paths() {
+    for root in context.roots.dirs() {
         for id in dropped {
-            context.disk.remove_tree(&root.join(dropped_name(id)))?;
+            root.join(dropped_name(id)).remove_tree()?;
         }
     }
     Ok(())

@@ -94,7 +94,6 @@ impl Db {
         }
         let cache_bytes = cast::to_usize(options.config.cache_bytes);
         let context = Arc::new(Context {
-            disk: options.disk,
             clock: options.clock,
             roots,
             descriptors: Arc::new(Descriptors::new(options.config.descriptors_max)),
@@ -162,8 +161,8 @@ impl Db {
             attributes,
         };
         let mut is_free = true;
-        for root in context.roots.paths() {
-            is_free &= !context.disk.exists(&root.join(name))?;
+        for root in context.roots.dirs() {
+            is_free &= !root.join(name).exists()?;
         }
         let made = Table::create(context, name, &new).and_then(|()| Table::open(context, name));
         let table = made.inspect_err(|_| {
@@ -332,8 +331,8 @@ impl Db {
     #[must_use]
     pub fn failed_roots(&self) -> Vec<(PathBuf, String)> {
         let roots = &self.0.context.roots;
-        let failed = roots.indexes().filter_map(|root| {
-            roots.failure(root).map(|reason| (roots.path(root).to_path_buf(), reason.to_owned()))
+        let failed = roots.ids().filter_map(|root| {
+            roots.failure(root).map(|reason| (roots.dir(root).to_path_buf(), reason.to_owned()))
         });
         failed.collect()
     }

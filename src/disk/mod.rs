@@ -8,6 +8,7 @@
 
 mod confirm;
 mod faults;
+mod path;
 mod record;
 pub(crate) mod window;
 
@@ -25,15 +26,19 @@ use nix::fcntl::{FallocateFlags, OFlag};
 use self::confirm::still_answers;
 use self::faults::Failure;
 pub use self::faults::{Fault, Faults};
+pub(crate) use self::path::DiskPath;
 pub use self::record::{Effect, FileId, Recorder};
 use crate::error::{Error, Result};
 pub use crate::operation::Operation;
+use crate::root_id::RootId;
 
 /// The way to the file system. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     faults: Option<Arc<Faults>>,
     recorder: Option<Arc<Recorder>>,
+    /// The root that everything on this way is in, if it is in one.
+    root: Option<RootId>,
 }
 
 impl Disk {
@@ -46,7 +51,7 @@ impl Disk {
     /// The real disk, with operations counted and failing as `faults` says.
     #[must_use]
     pub fn with_faults(faults: Arc<Faults>) -> Self {
-        Self { faults: Some(faults), recorder: None }
+        Self { faults: Some(faults), ..Self::default() }
     }
 
     /// The same way, with what changes files written down from now on.
@@ -55,12 +60,21 @@ impl Disk {
         Self { recorder: Some(recorder), ..self }
     }
 
+    /// The same way, for what is in this root: whatever fails on it names the root.
+    pub(crate) fn in_root(&self, root: RootId) -> Self {
+        Self { root: Some(root), ..self.clone() }
+    }
+
+    fn fail(&self, operation: Operation, path: &Path, source: io::Error) -> Error {
+        Error::io(operation, path, self.root, source)
+    }
+
     fn ask(&self, operation: Operation, path: &Path) -> std::result::Result<(), Failure> {
         self.faults.as_ref().map_or(Ok(()), |faults| faults.step(operation, path))
     }
 
     fn step(&self, operation: Operation, path: &Path) -> Result<()> {
-        self.ask(operation, path).map_err(|failure| Error::io(operation, path, failure.error))
+        self.ask(operation, path).map_err(|failure| self.fail(operation, path, failure.error))
     }
 
     fn change<T>(
@@ -102,14 +116,14 @@ impl Disk {
         } else {
             options.open(path)
         };
-        let file = opened.map_err(|source| Error::io(operation, path, source))?;
+        let file = opened.map_err(|source| self.fail(operation, path, source))?;
         let metadata =
-            file.metadata().map_err(|source| Error::io(Operation::Stat, path, source))?;
+            file.metadata().map_err(|source| self.fail(Operation::Stat, path, source))?;
         if !metadata.is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(Error::io(operation, path, source));
+            return Err(self.fail(operation, path, source));
         }
-        Ok(DiskFile { file, path: path.to_path_buf(), disk: self.clone() })
+        Ok(DiskFile { file, at: DiskPath::new(self, path) })
     }
 
     /// Opens an existing file for reading.
@@ -176,28 +190,28 @@ impl Disk {
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.step(Operation::Rename, from)?;
         self.change(|| fs::rename(from, to), |()| Ok(Effect::Rename(from.into(), to.into())))
-            .map_err(|source| Error::io(Operation::Rename, from, source))
+            .map_err(|source| self.fail(Operation::Rename, from, source))
     }
 
     /// Gives the file `from` a second name `to` in the same file system.
     pub fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
         self.step(Operation::Link, to)?;
         self.change(|| fs::hard_link(from, to), |()| Ok(Effect::Link(from.into(), to.into())))
-            .map_err(|source| Error::io(Operation::Link, to, source))
+            .map_err(|source| self.fail(Operation::Link, to, source))
     }
 
     /// Removes a file.
     pub fn unlink(&self, path: &Path) -> Result<()> {
         self.step(Operation::Remove, path)?;
         self.change(|| fs::remove_file(path), |()| Ok(Effect::Remove(path.into())))
-            .map_err(|source| Error::io(Operation::Remove, path, source))
+            .map_err(|source| self.fail(Operation::Remove, path, source))
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, path: &Path) -> Result<()> {
         self.step(Operation::Remove, path)?;
         self.change(|| fs::remove_dir(path), |()| Ok(Effect::Remove(path.into())))
-            .map_err(|source| Error::io(Operation::Remove, path, source))
+            .map_err(|source| self.fail(Operation::Remove, path, source))
     }
 
     /// Removes a directory and everything in it, never following symbolic links. A missing one is
@@ -206,7 +220,7 @@ impl Disk {
         self.step(Operation::Remove, path)?;
         match self.change(|| fs::remove_dir_all(path), |()| Ok(Effect::RemoveTree(path.into()))) {
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|source| Error::io(Operation::Remove, path, source)),
+            other => other.map_err(|source| self.fail(Operation::Remove, path, source)),
         }
     }
 
@@ -214,7 +228,7 @@ impl Disk {
     pub fn create_dir_all(&self, path: &Path) -> Result<()> {
         self.step(Operation::CreateFolder, path)?;
         self.change(|| fs::create_dir_all(path), |()| Ok(Effect::MakeDirs(path.into())))
-            .map_err(|source| Error::io(Operation::CreateFolder, path, source))
+            .map_err(|source| self.fail(Operation::CreateFolder, path, source))
     }
 
     /// Whether anything of this name exists, a dangling symbolic link included.
@@ -224,7 +238,7 @@ impl Disk {
             Ok(_) => Ok(true),
             Err(source) => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
-                _ => Err(Error::io(Operation::LookFor, path, source)),
+                _ => Err(self.fail(Operation::LookFor, path, source)),
             },
         }
     }
@@ -235,11 +249,11 @@ impl Disk {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::io(Operation::List, path, source)),
+            Err(source) => return Err(self.fail(Operation::List, path, source)),
         };
         entries
             .map(|entry| {
-                Ok(entry.map_err(|source| Error::io(Operation::List, path, source))?.file_name())
+                Ok(entry.map_err(|source| self.fail(Operation::List, path, source))?.file_name())
             })
             .collect()
     }
@@ -253,7 +267,7 @@ impl Disk {
             still_answers(&directory)
         };
         self.sync(act, |begun| Ok(Effect::SyncDir(path.into(), begun)))
-            .map_err(|source| Error::io(Operation::Sync, path, source))
+            .map_err(|source| self.fail(Operation::Sync, path, source))
     }
 
     /// Makes the name of `path` durable by syncing the directory it is in.
@@ -316,15 +330,25 @@ pub(crate) fn temporary_path(path: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
-    path: PathBuf,
-    disk: Disk,
+    at: DiskPath,
 }
 
 impl DiskFile {
     /// Where the file was when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.at
+    }
+
+    /// Where the file was when it was opened, with the way there.
+    pub(crate) fn at(&self) -> &DiskPath {
+        &self.at
+    }
+
+    /// The root it is in, if it is in one.
+    #[must_use]
+    pub fn root(&self) -> Option<RootId> {
+        self.at.root()
     }
 
     /// The open file itself, for locks and mappings.
@@ -334,11 +358,12 @@ impl DiskFile {
     }
 
     fn step(&self, operation: Operation) -> Result<()> {
-        self.disk.step(operation, &self.path)
+        self.at.disk().step(operation, &self.at)
     }
 
-    fn fail(&self, operation: Operation, source: io::Error) -> Error {
-        Error::io(operation, &self.path, source)
+    /// What to say of an operation on the file that failed.
+    pub(crate) fn fail(&self, operation: Operation, source: io::Error) -> Error {
+        self.at.disk().fail(operation, &self.at, source)
     }
 
     /// Length in bytes.
@@ -371,7 +396,7 @@ impl DiskFile {
         let count = self.read_at(buffer, offset)?;
         if count < buffer.len() {
             let reason = format!("it ends {} bytes early", buffer.len() - count);
-            return Err(Error::corrupt(&self.path, offset + count as u64, reason));
+            return Err(Error::corrupt(&self.at, offset + count as u64, reason));
         }
         Ok(())
     }
@@ -385,13 +410,15 @@ impl DiskFile {
     /// Writes all parts one behind the other at `offset`, in one call where the kernel takes it.
     pub fn write_parts_at(&self, parts: &[&[u8]], offset: u64) -> Result<()> {
         self.step_write(parts, offset)?;
-        self.disk
+        self.at
+            .disk()
             .change(|| self.write_vectored(parts, offset), |()| self.written(parts, offset))
             .map_err(|source| self.fail(Operation::Write, source))
     }
 
     fn write_plainly(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.disk
+        self.at
+            .disk()
             .change(|| self.file.write_all_at(bytes, offset), |()| self.written(&[bytes], offset))
             .map_err(|source| self.fail(Operation::Write, source))
     }
@@ -423,7 +450,7 @@ impl DiskFile {
 
     /// Asks whether a write may be made. One that is to be torn leaves its first half.
     fn step_write(&self, parts: &[&[u8]], offset: u64) -> Result<()> {
-        let Err(failure) = self.disk.ask(Operation::Write, &self.path) else { return Ok(()) };
+        let Err(failure) = self.at.disk().ask(Operation::Write, &self.at) else { return Ok(()) };
         if failure.tears {
             let bytes = parts.concat();
             self.write_plainly(&bytes[..bytes.len() / 2], offset)?;
@@ -461,7 +488,7 @@ impl DiskFile {
 
     fn resize(&self, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let length = || self.file.metadata().map(|metadata| metadata.len());
-        self.disk.change(act, |()| Ok(Effect::Resize(id_of(&self.file)?, length()?)))
+        self.at.disk().change(act, |()| Ok(Effect::Resize(id_of(&self.file)?, length()?)))
     }
 
     /// Makes the bytes of the file, and the length needed to read them, durable.
@@ -481,7 +508,7 @@ impl DiskFile {
     /// told that all is well. Bytes that were not tried to be written yet stay.
     pub(crate) fn forget_cached(&self) {
         if let Err(errno) = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed) {
-            log::debug!("{}: it stays in memory: {errno}", self.path.display());
+            log::debug!("{}: it stays in memory: {errno}", self.at.display());
         }
     }
 
@@ -490,7 +517,8 @@ impl DiskFile {
             act()?;
             still_answers(&self.file)
         };
-        self.disk
+        self.at
+            .disk()
             .sync(act, |begun| Ok(Effect::SyncFile(id_of(&self.file)?, begun)))
             .map_err(|source| self.fail(Operation::Sync, source))
     }

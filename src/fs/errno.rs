@@ -103,6 +103,7 @@ impl From<Error> for Errno {
             | Error::Thread { .. }
             | Error::NoRandom { .. }
             | Error::NoRoots
+            | Error::UnknownRoot { .. }
             | Error::Closed
             | Error::Root { .. }
             | Error::DuplicateFile { .. }
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn what_an_errno_does_not_say_is_for_the_log() {
         let broken = || io::Error::from_raw_os_error(libc::EIO);
-        let failed = of(Error::io(Operation::Read, Path::new("/x"), broken()));
+        let failed = of(Error::io(Operation::Read, Path::new("/x"), None, broken()));
         assert_eq!(failed, Errno::EIO);
         let said = failed.to_log().expect("something");
         assert!(said.starts_with("cannot read /x: "), "{said}");
@@ -150,16 +151,16 @@ mod tests {
         let (table, reason) = ("t".to_owned(), "told before".to_owned());
         assert_eq!(of(Error::Unavailable { table, reason }).to_log(), None);
         let too_many = io::Error::from_raw_os_error(libc::EMFILE);
-        assert!(of(Error::io(Operation::Open, Path::new("/x"), too_many)).to_log().is_some());
+        assert!(of(Error::io(Operation::Open, Path::new("/x"), None, too_many)).to_log().is_some());
     }
 
     #[test]
     fn full_drives_are_told_from_broken_ones() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let broken = io::Error::other("broken");
-        assert_eq!(of(Error::io(Operation::Write, Path::new("/x"), full)), Errno::ENOSPC);
-        assert_eq!(of(Error::io(Operation::Write, Path::new("/x"), broken)), Errno::EIO);
+        assert_eq!(of(Error::io(Operation::Write, Path::new("/x"), None, full)), Errno::ENOSPC);
+        assert_eq!(of(Error::io(Operation::Write, Path::new("/x"), None, broken)), Errno::EIO);
         let too_many = io::Error::from_raw_os_error(libc::EMFILE);
-        assert_eq!(of(Error::io(Operation::Open, Path::new("/x"), too_many)), Errno::ENFILE);
+        assert_eq!(of(Error::io(Operation::Open, Path::new("/x"), None, too_many)), Errno::ENFILE);
     }
 }

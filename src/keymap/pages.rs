@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use crate::disk::DiskFile;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::keymap_page::{PAGE_BYTES, PAGE_WORDS, PageBytes, Slot};
 use crate::operation::Operation;
 
@@ -31,7 +31,7 @@ pub(super) struct MappedPages {
 impl MappedPages {
     /// Maps the first `pages` pages of `file`, which the caller knows to be that long.
     pub(super) fn new(file: &DiskFile, pages: usize) -> Result<Self> {
-        let fail = |source| Error::io(Operation::Map, file.path(), source);
+        let fail = |source| file.fail(Operation::Map, source);
         let bytes = pages.checked_mul(PAGE_BYTES).ok_or_else(|| fail(out_of_range()))?;
         let map = MmapOptions::new().len(bytes).map_raw_read_only(file.as_file()).map_err(fail)?;
         // A lookup needs one page; reading its neighbours ahead would only cost.

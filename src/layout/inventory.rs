@@ -16,18 +16,18 @@
 //!   where they differ nobody knows which one is right, and the table is left as it is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::segment_files::{Listing, SegmentFile};
+use crate::disk::DiskPath;
 use crate::format::location::SegmentNumber;
 
 /// The files of one segment, where they are.
 #[derive(Debug, Default)]
 pub(crate) struct SegmentFiles {
-    pub(crate) metadata: Option<PathBuf>,
-    pub(crate) keys: Option<PathBuf>,
+    pub(crate) metadata: Option<DiskPath>,
+    pub(crate) keys: Option<DiskPath>,
     /// Shards, packed and dedicated, by number.
-    pub(crate) values: BTreeMap<u32, PathBuf>,
+    pub(crate) values: BTreeMap<u32, DiskPath>,
     /// Files of which one of that name is taken already.
     pub(crate) twice: Vec<SecondFile>,
 }
@@ -36,8 +36,8 @@ pub(crate) struct SegmentFiles {
 #[derive(Debug)]
 pub(crate) struct SecondFile {
     pub(crate) file: SegmentFile,
-    pub(crate) first: PathBuf,
-    pub(crate) second: PathBuf,
+    pub(crate) first: DiskPath,
+    pub(crate) second: DiskPath,
 }
 
 /// The files of all segments of a table, by number.
@@ -50,7 +50,7 @@ impl Inventory {
     /// Sorts what a listing found.
     pub(crate) fn of(listing: Listing) -> Self {
         let mut inventory = Self::default();
-        for (file, _, path) in listing.files {
+        for (file, path) in listing.files {
             if let Some(number) = file.segment() {
                 inventory.segments.entry(number).or_default().take(file, path);
             }
@@ -60,7 +60,7 @@ impl Inventory {
 }
 
 impl SegmentFiles {
-    fn take(&mut self, file: SegmentFile, path: PathBuf) {
+    fn take(&mut self, file: SegmentFile, path: DiskPath) {
         let first = match file {
             SegmentFile::Metadata(_) => self.metadata.as_ref(),
             SegmentFile::Keys(_) => self.keys.as_ref(),
@@ -81,7 +81,7 @@ impl SegmentFiles {
     }
 
     /// All of them, those in a second root included.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &DiskPath> {
         let taken = self.metadata.iter().chain(&self.keys).chain(self.values.values());
         taken.chain(self.twice.iter().map(|file| &file.second))
     }
@@ -97,16 +97,17 @@ mod tests {
     #[test]
     fn the_first_of_two_files_is_taken_and_the_other_is_listed() {
         let scratch = tempfile::tempdir().unwrap();
-        let roots: Vec<PathBuf> = ["a", "b"].map(|root| scratch.path().join(root)).into();
+        let scratch = DiskPath::new(&Disk::new(), scratch.path());
+        let roots: Vec<DiskPath> = ["a", "b"].map(|root| scratch.join(root)).into();
         let path = |root: usize, name: &str| roots[root].join(SEGMENTS_DIR).join(name);
         for (root, name) in [(0, "3.metadata"), (1, "3-0.values"), (0, "3.keys"), (1, "3.keys")] {
-            std::fs::create_dir_all(roots[root].join(SEGMENTS_DIR)).unwrap();
-            std::fs::write(path(root, name), b"").unwrap();
+            roots[root].join(SEGMENTS_DIR).create_dir_all().unwrap();
+            path(root, name).create_new().unwrap();
         }
         for name in ["4-17.values", "spill-5.tmp", "other"] {
-            std::fs::write(path(0, name), b"").unwrap();
+            path(0, name).create_new().unwrap();
         }
-        let listing = SegmentDirs::new(Disk::new(), "t", &roots).list().unwrap();
+        let listing = SegmentDirs::new("t", &roots).list().unwrap();
         assert_eq!(listing.unknown, [path(0, "other")]);
         let inventory = Inventory::of(listing);
         let numbers: Vec<u32> = inventory.segments.keys().map(|number| number.0).collect();

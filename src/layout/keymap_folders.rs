@@ -4,18 +4,16 @@
 //! those, since nobody knows which one is behind; `check` names the second; `repair` moves both
 //! away, as the keymap can be made anew.
 
-use std::path::PathBuf;
-
 use super::file_names::KEYMAP_DIR;
-use crate::disk::Disk;
+use crate::disk::DiskPath;
 use crate::error::Result;
 
 /// The folders of the keymap that are there, normally one, given those of its table.
-pub(crate) fn keymap_folders(disk: &Disk, table_dirs: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub(crate) fn keymap_folders(table_dirs: &[DiskPath]) -> Result<Vec<DiskPath>> {
     let mut there = Vec::new();
     for dir in table_dirs {
         let folder = dir.join(KEYMAP_DIR);
-        if disk.exists(&folder)? {
+        if folder.exists()? {
             there.push(folder);
         }
     }

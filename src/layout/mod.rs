@@ -18,8 +18,16 @@ pub(crate) mod scan;
 pub(crate) mod segment_files;
 pub(crate) mod table_file;
 
+use crate::disk::DiskPath;
+use crate::roots::Roots;
+
 pub use self::file_names::check_table_name;
 pub(crate) use self::file_names::{
     KEYMAP_DIR, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, dropped_name,
 };
 pub(crate) use self::keymap_folders::keymap_folders;
+
+/// The folder of a table in each root, in the order of the roots.
+pub(crate) fn table_dirs(roots: &Roots, name: &str) -> Vec<DiskPath> {
+    roots.dirs().map(|root| root.join(name)).collect()
+}

@@ -18,13 +18,12 @@
 //!   it ends does.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
 
 use super::file_names::{
     DROPPED_PREFIX, REPLACED_PREFIX, SEGMENTS_DIR, TABLE_FILE, check_table_name,
 };
 use super::segment_files::SegmentFile;
-use crate::disk::Disk;
+use crate::disk::DiskPath;
 use crate::error::{Error, Result};
 
 /// What the roots hold.
@@ -40,7 +39,7 @@ pub(crate) struct RootScan {
     pub(crate) tables: Vec<TableFolder>,
     pub(crate) dropped: Vec<DroppedFolder>,
     /// Folders with what repairs replaced.
-    pub(crate) replaced: Vec<PathBuf>,
+    pub(crate) replaced: Vec<DiskPath>,
     /// Why the root, or a folder in it, could not be looked at.
     pub(crate) failures: Vec<Error>,
 }
@@ -49,7 +48,7 @@ pub(crate) struct RootScan {
 #[derive(Debug)]
 pub(crate) struct TableFolder {
     pub(crate) name: String,
-    pub(crate) path: PathBuf,
+    pub(crate) path: DiskPath,
     /// Whether `table.metadata` is there; if not, a folder for segments is.
     pub(crate) has_settings: bool,
 }
@@ -59,13 +58,13 @@ pub(crate) struct TableFolder {
 pub(crate) struct DroppedFolder {
     /// The identity of the table, 32 hexadecimal digits.
     pub(crate) table_id: String,
-    pub(crate) path: PathBuf,
+    pub(crate) path: DiskPath,
 }
 
 impl RootsScan {
-    /// Looks over the roots at `paths`.
-    pub(crate) fn new(disk: &Disk, paths: &[PathBuf]) -> Self {
-        Self { roots: paths.iter().map(|path| RootScan::new(disk, path)).collect() }
+    /// Looks over these directories of roots.
+    pub(crate) fn new<'r>(roots: impl IntoIterator<Item = &'r DiskPath>) -> Self {
+        Self { roots: roots.into_iter().map(RootScan::new).collect() }
     }
 
     /// The scan, unless something could not be looked at.
@@ -93,13 +92,13 @@ impl RootsScan {
 }
 
 impl RootScan {
-    fn new(disk: &Disk, root: &Path) -> Self {
+    fn new(root: &DiskPath) -> Self {
         let mut scan = Self::default();
-        match disk.list(root) {
+        match root.list() {
             Ok(mut names) => {
                 names.sort_unstable();
                 for name in names.iter().filter_map(|name| name.to_str()) {
-                    scan.take(disk, root, name);
+                    scan.take(root, name);
                 }
             }
             Err(error) => scan.failures.push(error),
@@ -107,14 +106,14 @@ impl RootScan {
         scan
     }
 
-    fn take(&mut self, disk: &Disk, root: &Path, name: &str) {
+    fn take(&mut self, root: &DiskPath, name: &str) {
         let path = root.join(name);
         if let Some(id) = name.strip_prefix(DROPPED_PREFIX) {
             self.dropped.push(DroppedFolder { table_id: id.to_owned(), path });
         } else if name.starts_with(REPLACED_PREFIX) {
             self.replaced.push(path);
         } else if check_table_name(name).is_ok() {
-            match TableFolder::look(disk, name, path) {
+            match TableFolder::look(name, path) {
                 Ok(folder) => self.tables.extend(folder),
                 Err(error) => self.failures.push(error),
             }
@@ -123,15 +122,15 @@ impl RootScan {
 }
 
 impl TableFolder {
-    fn look(disk: &Disk, name: &str, path: PathBuf) -> Result<Option<Self>> {
-        let has_settings = disk.exists(&path.join(TABLE_FILE))?;
-        let is_one = has_settings || disk.exists(&path.join(SEGMENTS_DIR))?;
+    fn look(name: &str, path: DiskPath) -> Result<Option<Self>> {
+        let has_settings = path.join(TABLE_FILE).exists()?;
+        let is_one = has_settings || path.join(SEGMENTS_DIR).exists()?;
         Ok(is_one.then(|| Self { name: name.to_owned(), path, has_settings }))
     }
 
     /// Whether files of a segment are in it.
-    pub(crate) fn holds_segment_files(&self, disk: &Disk) -> Result<bool> {
-        let names = disk.list(&self.path.join(SEGMENTS_DIR))?;
+    pub(crate) fn holds_segment_files(&self) -> Result<bool> {
+        let names = self.path.join(SEGMENTS_DIR).list()?;
         let is_of_segment =
             |name| SegmentFile::parse(name).is_some_and(|file| file.segment().is_some());
         Ok(names.iter().any(|name| is_of_segment(name)))
@@ -140,12 +139,19 @@ impl TableFolder {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::disk::Disk;
+
+    fn roots(scratch: &Path, names: &[&str]) -> Vec<DiskPath> {
+        names.iter().map(|name| DiskPath::new(&Disk::new(), scratch.join(name))).collect()
+    }
 
     #[test]
     fn each_root_is_told_of_by_itself() {
-        let (scratch, disk) = (tempfile::tempdir().unwrap(), Disk::new());
-        let roots: Vec<PathBuf> = ["a", "b", "gone"].map(|root| scratch.path().join(root)).into();
+        let scratch = tempfile::tempdir().unwrap();
+        let roots = roots(scratch.path(), &["a", "b", "gone"]);
         let make = |path: &str, is_folder: bool| {
             let path = scratch.path().join(path);
             std::fs::create_dir_all(if is_folder { &path } else { path.parent().unwrap() })
@@ -160,7 +166,7 @@ mod tests {
         for folder in ["a/half/segments", "b/.dropped-17", "b/.replaced-1", "b/.t/segments"] {
             make(folder, true);
         }
-        let scan = RootsScan::new(&disk, &roots).complete().unwrap();
+        let scan = RootsScan::new(&roots).complete().unwrap();
         let names = |root: &RootScan| {
             let names = root.tables.iter().map(|table| (table.name.clone(), table.has_settings));
             names.collect::<Vec<_>>()
@@ -171,18 +177,18 @@ mod tests {
         assert_eq!(scan.dropped_ids(), HashSet::from(["17".to_owned()]));
         assert_eq!(scan.roots[1].replaced, [roots[1].join(".replaced-1")]);
         let tables = scan.tables();
-        let holds = |folder: &&TableFolder| folder.holds_segment_files(&disk).unwrap();
+        let holds = |folder: &&TableFolder| folder.holds_segment_files().unwrap();
         assert_eq!(tables["t"].iter().map(holds).collect::<Vec<_>>(), [false, true]);
         assert_eq!(tables["half"].iter().map(holds).collect::<Vec<_>>(), [false]);
     }
 
     #[test]
     fn a_root_that_cannot_be_listed_leaves_the_others() {
-        let (scratch, disk) = (tempfile::tempdir().unwrap(), Disk::new());
-        let roots: Vec<PathBuf> = ["a", "b"].map(|root| scratch.path().join(root)).into();
-        std::fs::write(&roots[0], b"a file").unwrap();
-        std::fs::create_dir_all(roots[1].join("t/segments")).unwrap();
-        let scan = RootsScan::new(&disk, &roots);
+        let scratch = tempfile::tempdir().unwrap();
+        let roots = roots(scratch.path(), &["a", "b"]);
+        roots[0].create_new().unwrap();
+        roots[1].join("t/segments").create_dir_all().unwrap();
+        let scan = RootsScan::new(&roots);
         assert_eq!((scan.roots[0].failures.len(), scan.roots[1].failures.len()), (1, 0));
         assert_eq!(scan.tables().keys().copied().collect::<Vec<_>>(), ["t"]);
         let error = scan.complete().unwrap_err().to_string();

@@ -7,13 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use super::file_names::SEGMENTS_DIR;
-use crate::disk::{Disk, DiskFile, TEMPORARY_SUFFIX};
+use crate::disk::{DiskFile, DiskPath, TEMPORARY_SUFFIX};
 use crate::error::{Error, Result};
 use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata};
+use crate::root_id::RootId;
 
 /// Start of the name of a value file that is still being written.
 const SPILL_PREFIX: &str = "spill-";
@@ -70,8 +70,8 @@ fn canonical(text: &str) -> Option<u32> {
 }
 
 /// The metadata in this file.
-pub(crate) fn read_metadata(disk: &Disk, path: &Path) -> Result<SegmentMetadata> {
-    let bytes = disk.read_small(path, SEGMENT_METADATA_BYTES as u64)?;
+pub(crate) fn read_metadata(path: &DiskPath) -> Result<SegmentMetadata> {
+    let bytes = path.read_small(SEGMENT_METADATA_BYTES as u64)?;
     SegmentMetadata::decode(&bytes).map_err(|malformed| malformed.in_file(path, 0))
 }
 
@@ -98,60 +98,55 @@ pub(crate) fn spill_name(value_id: u64) -> String {
 /// The segments folders of one table, one per root, in the order of the roots.
 #[derive(Clone, Debug)]
 pub(crate) struct SegmentDirs {
-    disk: Disk,
     table: String,
-    dirs: Vec<PathBuf>,
+    dirs: Vec<DiskPath>,
 }
 
 impl SegmentDirs {
     /// `table_dirs` are the folders of the table in each root.
-    pub(crate) fn new(disk: Disk, table: &str, table_dirs: &[PathBuf]) -> Self {
+    pub(crate) fn new(table: &str, table_dirs: &[DiskPath]) -> Self {
+        debug_assert!(!table_dirs.is_empty(), "a database has a root at least");
         let dirs = table_dirs.iter().map(|dir| dir.join(SEGMENTS_DIR)).collect();
-        Self { disk, table: table.to_owned(), dirs }
+        Self { table: table.to_owned(), dirs }
     }
 
-    pub(crate) fn disk(&self) -> &Disk {
-        &self.disk
+    /// The folder in this root.
+    pub(crate) fn dir(&self, root: RootId) -> Result<&DiskPath> {
+        self.dirs.get(root.position()).ok_or(Error::UnknownRoot { root })
     }
 
-    /// The folder in the root of this index.
-    pub(crate) fn dir(&self, root: usize) -> Option<&Path> {
-        self.dirs.get(root).map(PathBuf::as_path)
+    /// The folder in the first root.
+    pub(crate) fn first(&self) -> &DiskPath {
+        &self.dirs[RootId::FIRST.position()]
     }
 
     /// All folders.
-    pub(crate) fn all(&self) -> &[PathBuf] {
+    pub(crate) fn all(&self) -> &[DiskPath] {
         &self.dirs
     }
 
     /// Where a file is expected that is in none of the roots: in the first.
-    pub(crate) fn usual_path(&self, name: &str) -> PathBuf {
+    pub(crate) fn usual_path(&self, name: &str) -> DiskPath {
         self.first().join(name)
-    }
-
-    /// The folder in the first root.
-    pub(crate) fn first(&self) -> &Path {
-        debug_assert!(!self.dirs.is_empty(), "a database has a root");
-        self.dirs.first().map_or(Path::new(SEGMENTS_DIR), PathBuf::as_path)
     }
 
     /// Opens a file wherever it is.
     pub(crate) fn open(&self, name: &str) -> Result<DiskFile> {
-        self.open_with(name, Disk::open)
+        self.open_with(name, DiskPath::open)
     }
 
     /// Opens a file wherever it is, for reading and writing.
     pub(crate) fn open_writable(&self, name: &str) -> Result<DiskFile> {
-        self.open_with(name, Disk::open_writable)
+        self.open_with(name, DiskPath::open_writable)
     }
 
     fn open_with(
         &self,
         name: &str,
-        open: impl Fn(&Disk, &Path) -> Result<DiskFile>,
+        open: impl Fn(&DiskPath) -> Result<DiskFile>,
     ) -> Result<DiskFile> {
         for dir in &self.dirs {
-            match open(&self.disk, &dir.join(name)) {
+            match open(&dir.join(name)) {
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 other => return other,
             }
@@ -171,41 +166,36 @@ impl SegmentDirs {
     /// What is in the folders that can be listed, and which cannot.
     pub(crate) fn look(&self) -> Listing {
         let mut listing = Listing::default();
-        for (root, dir) in self.dirs.iter().enumerate() {
-            match self.disk.list(dir) {
-                Ok(names) => names.iter().for_each(|name| listing.take(root, dir, name)),
+        for dir in &self.dirs {
+            match dir.list() {
+                Ok(names) => names.iter().for_each(|name| listing.take(dir, name)),
                 Err(error) => listing.failures.push((dir.clone(), error)),
             }
         }
         listing
     }
 
-    /// Makes the names in these folders durable.
-    pub(crate) fn sync_some<'a>(&self, folders: impl IntoIterator<Item = &'a Path>) -> Result<()> {
-        folders.into_iter().try_for_each(|folder| self.disk.sync_dir(folder))
-    }
-
     /// Makes the names in every folder durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.dirs.iter().try_for_each(|dir| self.disk.sync_dir(dir))
+        self.dirs.iter().try_for_each(DiskPath::sync_dir)
     }
 }
 
 /// What is in the segments folders of a table.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// What each file is, the index of its root, and its path.
-    pub(crate) files: Vec<(SegmentFile, usize, PathBuf)>,
+    /// What each file is, and where.
+    pub(crate) files: Vec<(SegmentFile, DiskPath)>,
     /// Files that are none of ours; they are left alone.
-    pub(crate) unknown: Vec<PathBuf>,
+    pub(crate) unknown: Vec<DiskPath>,
     /// Folders that could not be listed.
-    pub(crate) failures: Vec<(PathBuf, Error)>,
+    pub(crate) failures: Vec<(DiskPath, Error)>,
 }
 
 impl Listing {
-    fn take(&mut self, root: usize, dir: &Path, name: &OsStr) {
+    fn take(&mut self, dir: &DiskPath, name: &OsStr) {
         match SegmentFile::parse(name) {
-            Some(file) => self.files.push((file, root, dir.join(name))),
+            Some(file) => self.files.push((file, dir.join(name))),
             None => self.unknown.push(dir.join(name)),
         }
     }
@@ -214,18 +204,21 @@ impl Listing {
     /// their numbers are given again, and a power cut can leave files of the second attempt beside
     /// those of the first that were removed.
     pub(crate) fn check_unique(&self) -> Result<()> {
-        let born = self.files.iter().filter_map(|(file, ..)| match file {
+        let born = self.files.iter().filter_map(|(file, _)| match file {
             SegmentFile::Metadata(segment) => Some(*segment),
             _ => None,
         });
         let born: HashSet<SegmentNumber> = born.collect();
         let mut seen = HashMap::new();
-        for (file, _, path) in &self.files {
+        for (file, path) in &self.files {
             if file.segment().is_none_or(|segment| !born.contains(&segment)) {
                 continue;
             }
             if let Some(first) = seen.insert(*file, path) {
-                return Err(Error::DuplicateFile { first: first.clone(), second: path.clone() });
+                return Err(Error::DuplicateFile {
+                    first: first.to_path_buf(),
+                    second: path.to_path_buf(),
+                });
             }
         }
         Ok(())
@@ -235,6 +228,7 @@ impl Listing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::Disk;
 
     #[test]
     fn names_parse_only_as_they_are_written() {
@@ -255,15 +249,16 @@ mod tests {
     #[test]
     fn a_name_in_two_roots_is_refused_by_name() {
         let scratch = tempfile::tempdir().unwrap();
-        let dirs: Vec<_> = ["a", "b"].iter().map(|root| scratch.path().join(root)).collect();
+        let scratch = DiskPath::new(&Disk::new(), scratch.path());
+        let dirs: Vec<_> = ["a", "b"].iter().map(|root| scratch.join(root)).collect();
         for dir in &dirs {
-            std::fs::create_dir_all(dir.join(SEGMENTS_DIR)).unwrap();
-            std::fs::write(dir.join(SEGMENTS_DIR).join("1-0.values"), b"").unwrap();
+            dir.join(SEGMENTS_DIR).create_dir_all().unwrap();
+            dir.join(SEGMENTS_DIR).join("1-0.values").create_new().unwrap();
         }
-        let list = || SegmentDirs::new(Disk::new(), "t", &dirs).list().unwrap();
+        let list = || SegmentDirs::new("t", &dirs).list().unwrap();
         list().check_unique().unwrap();
         // Only where the segment exists: else both are removed.
-        std::fs::write(dirs[0].join(SEGMENTS_DIR).join("1.metadata"), b"").unwrap();
+        dirs[0].join(SEGMENTS_DIR).join("1.metadata").create_new().unwrap();
         let listing = list();
         let message = listing.check_unique().unwrap_err().to_string();
         for dir in &dirs {

@@ -8,7 +8,7 @@ use crate::layout::keymap_folders;
 impl Repairer {
     /// Moves the keymap away if it is damaged.
     pub(super) fn mend_keymap(&mut self, facts: &Facts) -> Result<()> {
-        let places = keymap_folders(&self.disk, &facts.table_dirs)?;
+        let places = keymap_folders(&facts.table_dirs)?;
         if places.len() > 1 {
             return self.drop_keymap(facts, "it stood in two roots");
         }
@@ -28,7 +28,7 @@ impl Repairer {
 
     /// Moves the keymap away, if there is one.
     pub(super) fn drop_keymap(&mut self, facts: &Facts, why: &str) -> Result<()> {
-        for dir in keymap_folders(&self.disk, &facts.table_dirs)? {
+        for dir in keymap_folders(&facts.table_dirs)? {
             let root = self.root_of(&dir)?;
             let kept = self.aside.remove(&root, &dir)?;
             self.mended(facts, &dir, Some(kept), format!("made anew from the runs: {why}"));

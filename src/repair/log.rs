@@ -8,7 +8,7 @@ use super::names::{self, LogParts, mentions_of};
 use super::records::{Extents, Unnamed, unnamed};
 use super::segment::Patient;
 use super::{Facts, Repairer};
-use crate::disk::{Disk, DiskFile, temporary_path};
+use crate::disk::{Disk, DiskFile, DiskPath, temporary_path};
 use crate::error::Result;
 use crate::format::entry::{Entry, Mention};
 use crate::format::log_record::{LogHeader, LogRecord, encode_mention, encode_synced};
@@ -122,7 +122,7 @@ impl Repairer {
         &mut self,
         facts: &mut Facts,
         patient: &Patient<'_>,
-        path: &Path,
+        path: &DiskPath,
         header: &LogHeader,
         old: Option<&DiskFile>,
         parts: &LogParts,

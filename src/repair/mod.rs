@@ -33,7 +33,7 @@ use std::sync::Arc;
 use self::aside::Aside;
 use crate::db::Db;
 use crate::db::OpenOptions;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskPath};
 use crate::error::{Error, Result};
 use crate::format::table_file::TableFile;
 use crate::layout::scan::RootsScan;
@@ -79,7 +79,7 @@ pub fn repair(options: &OpenOptions, table: Option<&str>) -> Result<Repair> {
         reserve_bytes: options.config.reserve_bytes,
     };
     let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
-    let scan = RootsScan::new(&options.disk, &roots.paths()).complete()?;
+    let scan = RootsScan::new(roots.dirs()).complete()?;
     let tables = scan.tables();
     if let Some(wanted) = table
         && !tables.contains_key(wanted)
@@ -140,7 +140,7 @@ struct Facts {
     file: TableFile,
     dirs: SegmentDirs,
     /// The table's folder in each root.
-    table_dirs: Vec<PathBuf>,
+    table_dirs: Vec<DiskPath>,
     cache: Arc<BlockCache>,
     /// The runs of the segments before the one at hand, oldest first.
     older: Vec<Arc<Run>>,

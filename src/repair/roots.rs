@@ -5,7 +5,7 @@ use std::path::Path;
 use super::aside::Aside;
 use super::{Repair, Step};
 use crate::db::OpenOptions;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskPath};
 use crate::error::Result;
 use crate::layout::table_file::TableFileCopy;
 use crate::roots::mend::plan;
@@ -27,7 +27,7 @@ pub(super) fn mend(options: &OpenOptions, aside: &mut Aside, report: &mut Repair
 /// A number that no table in this root has.
 fn next_table(disk: &Disk, root: &Path) -> u32 {
     let number = |name: std::ffi::OsString| {
-        let copy = TableFileCopy::read(disk, &root.join(name));
+        let copy = TableFileCopy::read(&DiskPath::new(disk, root.join(name)));
         copy.good().map(|file| u32::from(file.number))
     };
     let names = disk.list(root).unwrap_or_default();

@@ -1,10 +1,11 @@
 //! One segment: what it must have been, by what is left of it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::records::{Extents, unnamed};
 use super::{Facts, Repairer, names};
+use crate::disk::DiskPath;
 use crate::error::{Error, Result};
 use crate::format::entry::Mention;
 use crate::format::key_hash::Salt;
@@ -46,7 +47,7 @@ impl Repairer {
             // The making of it was cut short; the next open removes it.
             return Ok(());
         }
-        let metadata = files.metadata.as_deref().map(|path| self.metadata(facts, number, path));
+        let metadata = files.metadata.as_ref().map(|path| own_metadata(facts, number, path));
         if let Some(Err(Error::FutureVersion { path, .. })) = &metadata {
             self.lost(
                 &facts.name,
@@ -85,22 +86,6 @@ impl Repairer {
             }
         }
         Ok(true)
-    }
-
-    fn metadata(
-        &self,
-        facts: &Facts,
-        number: SegmentNumber,
-        path: &Path,
-    ) -> Result<SegmentMetadata> {
-        let metadata = read_metadata(&self.disk, path)?;
-        if metadata.table_id != facts.file.id()
-            || metadata.segment != number
-            || metadata.salt != Salt(facts.file.salt())
-        {
-            return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));
-        }
-        Ok(metadata)
     }
 
     fn kind_of(&self, keys: Option<&Path>) -> Result<KeyFile> {
@@ -208,7 +193,7 @@ impl Repairer {
     /// The packed shards that are there, each with its number.
     pub(super) fn packed<'f>(
         patient: &Patient<'f>,
-    ) -> impl Iterator<Item = (u8, &'f PathBuf)> + use<'f> {
+    ) -> impl Iterator<Item = (u8, &'f DiskPath)> + use<'f> {
         let files = patient.files;
         (0..patient.shards).filter_map(move |shard| {
             let path = files.values.get(&u32::from(shard))?;
@@ -226,4 +211,16 @@ impl Repairer {
             }
         }
     }
+}
+
+/// The metadata at this path, if it is good and that of this segment.
+fn own_metadata(facts: &Facts, number: SegmentNumber, path: &DiskPath) -> Result<SegmentMetadata> {
+    let metadata = read_metadata(path)?;
+    if metadata.table_id != facts.file.id()
+        || metadata.segment != number
+        || metadata.salt != Salt(facts.file.salt())
+    {
+        return Err(Error::corrupt(path, 8, "it belongs to another table or segment"));
+    }
+    Ok(metadata)
 }

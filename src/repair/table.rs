@@ -5,26 +5,26 @@ use std::sync::Arc;
 
 use super::{Facts, Repairer};
 use crate::cast;
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, DiskPath};
 use crate::error::{Error, Result};
 use crate::format::segment_metadata::SegmentMetadata;
 use crate::format::table_file::TableFile;
-use crate::layout::TABLE_FILE;
 use crate::layout::inventory::{Inventory, SecondFile};
 use crate::layout::segment_files::{Listing, SegmentDirs, SegmentFile, read_metadata};
 use crate::layout::table_file::{
     CopyContent, TableFileCopy, encode, good_copies, newest, read_copies,
 };
+use crate::layout::{TABLE_FILE, table_dirs};
 use crate::names::BlockCache;
+use crate::root_id::RootId;
 use crate::settings::TableSettings;
 
 const COMPARE_BYTES: usize = 1 << 20;
 
 impl Repairer {
     pub(super) fn mend_table(&mut self, name: &str) -> Result<()> {
-        let table_dirs: Vec<PathBuf> =
-            self.roots.paths().into_iter().map(|root| root.join(name)).collect();
-        let dirs = SegmentDirs::new(self.disk.clone(), name, &table_dirs);
+        let table_dirs = table_dirs(&self.roots, name);
+        let dirs = SegmentDirs::new(name, &table_dirs);
         let listing = dirs.list()?;
         let Some(file) = self.mend_settings(name, &table_dirs, &listing)? else { return Ok(()) };
         let mut facts = Facts {
@@ -55,10 +55,10 @@ impl Repairer {
     fn mend_settings(
         &mut self,
         name: &str,
-        table_dirs: &[PathBuf],
+        table_dirs: &[DiskPath],
         listing: &Listing,
     ) -> Result<Option<TableFile>> {
-        let copies = read_copies(&self.disk, table_dirs);
+        let copies = read_copies(table_dirs);
         let first_id = good_copies(&copies).next().map(|(_, file)| file.id());
         let newest = newest(&copies).map(|(_, file)| file.clone());
         let mut outdated = Vec::new();
@@ -95,16 +95,14 @@ impl Repairer {
             } else {
                 "written again from the copy of another root"
             };
-            if let Some(dir) = path.parent() {
-                self.disk.create_dir_all(dir)?;
-            }
+            path.folder().create_dir_all()?;
             let kept = self.write_settings(&path, &file)?;
             self.mended_of(name, &path, kept, what);
         }
         Ok(Some(file))
     }
 
-    fn write_settings(&mut self, path: &Path, file: &TableFile) -> Result<Option<PathBuf>> {
+    fn write_settings(&mut self, path: &DiskPath, file: &TableFile) -> Result<Option<PathBuf>> {
         let content = encode(file, path)?;
         let root = self.root_of(path)?;
         self.aside.replace(&root, path, &content)
@@ -114,16 +112,16 @@ impl Repairer {
     /// of every segment.
     fn settings_of_segments(&mut self, name: &str, listing: &Listing) -> Result<Option<TableFile>> {
         let mut found: Vec<SegmentMetadata> = Vec::new();
-        for (file, _, path) in &listing.files {
+        for (file, path) in &listing.files {
             if matches!(file, SegmentFile::Metadata(_))
-                && let Ok(metadata) = read_metadata(&self.disk, path)
+                && let Ok(metadata) = read_metadata(path)
             {
                 found.push(metadata);
             }
         }
         found.sort_unstable_by_key(|metadata| metadata.segment);
         let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
-            let path = self.roots.paths().swap_remove(0).join(name);
+            let path = self.roots.dir(RootId::FIRST).join(name);
             let what = "neither its table.metadata nor any N.metadata is good, so nobody knows its \
                         salt; put one of them back from a backup, or move the folder away";
             if listing.files.iter().any(|(file, ..)| file.segment().is_some()) {
@@ -204,17 +202,17 @@ impl Repairer {
         Ok(true)
     }
 
-    /// The root that a path is in.
-    pub(super) fn root_of(&self, path: &Path) -> Result<PathBuf> {
-        let found = self.roots.paths().into_iter().find(|root| path.starts_with(root));
-        found.ok_or_else(|| Error::Root {
+    /// The directory of the root that a path is in.
+    pub(super) fn root_of(&self, path: &DiskPath) -> Result<DiskPath> {
+        let root = path.root().map(|root| self.roots.dir(root).clone());
+        root.ok_or_else(|| Error::Root {
             root: path.to_path_buf(),
             reason: "this path is in none of the roots".to_owned(),
         })
     }
 
     /// Where a file of this name is to be made when it is missing.
-    pub(super) fn usual_path(facts: &Facts, name: &str) -> PathBuf {
+    pub(super) fn usual_path(facts: &Facts, name: &str) -> DiskPath {
         facts.dirs.usual_path(name)
     }
 }

@@ -126,8 +126,8 @@ pub(super) fn lock(disk: &Disk, path: &Path, read_only: bool) -> Result<Lock> {
         }
         // A read-only medium that was never locked: nobody can write to it either.
         Err(_) if read_only => {
-            let directory =
-                File::open(path).map_err(|source| Error::io(Operation::Open, path, source))?;
+            let directory = File::open(path)
+                .map_err(|source| Error::io(Operation::Open, path, None, source))?;
             try_lock(path, &directory)?;
             Ok(Lock::Directory(directory))
         }
@@ -146,6 +146,6 @@ fn try_lock(root: &Path, file: &File) -> Result<()> {
             root,
             "it is in use by another littfs; if it is mounted, the mounted folder offers the same through ordinary files (ls, cp, cat), and `littfs umount` ends the mount",
         )),
-        Err(TryLockError::Error(source)) => Err(Error::io(Operation::Lock, root, source)),
+        Err(TryLockError::Error(source)) => Err(Error::io(Operation::Lock, root, None, source)),
     }
 }

@@ -30,22 +30,18 @@ pub use self::examine::{LOCK_FILE_NAME, LOG_FILE_NAME};
 
 use self::examine::Lock;
 use self::membership::{Candidate, Found, Plan, shown};
-use crate::cast;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskPath};
 use crate::error::{Error, Result};
 use crate::format::root_file::{
     Identity, Member, ROOT_FILE_NAME, ROOT_FORMAT, RootFile, TABLE_NUMBER_END,
 };
 use crate::operation::Operation;
+use crate::root_id::RootId;
 
 /// The mode of a root directory that is made here.
 const ROOT_MODE: u32 = 0o700;
 /// A root with this permission is warned of.
 const OTHERS_WRITE: u32 = 0o002;
-
-/// One of the roots that are open; the position among the given paths that were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct RootIndex(pub(crate) u16);
 
 /// How roots are opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,8 +67,8 @@ pub(crate) struct MissingRoot {
 
 #[derive(Debug)]
 struct Root {
-    path: PathBuf,
-    id: Identity,
+    dir: DiskPath,
+    identity: Identity,
     device: u64,
     failure: OnceLock<String>,
 }
@@ -87,7 +83,6 @@ struct Shared {
 /// The open roots of one database, locked until dropped.
 #[derive(Debug)]
 pub(crate) struct Roots {
-    disk: Disk,
     database: Identity,
     open: Vec<Root>,
     missing: Vec<MissingRoot>,
@@ -129,20 +124,29 @@ impl Roots {
         opening.finish(plan)
     }
 
-    /// The directory of a root.
-    pub(crate) fn path(&self, root: RootIndex) -> &Path {
-        &self.open[usize::from(root.0)].path
+    /// The directory of a root, and the way there.
+    pub(crate) fn dir(&self, root: RootId) -> &DiskPath {
+        &self.root(root).dir
+    }
+
+    /// The directories of all open roots, failed ones included, in the order they were given.
+    pub(crate) fn dirs(&self) -> impl ExactSizeIterator<Item = &DiskPath> {
+        self.open.iter().map(|root| &root.dir)
     }
 
     /// All open roots, failed ones included.
-    pub(crate) fn indexes(&self) -> impl Iterator<Item = RootIndex> + use<> {
-        let count = cast::to_u16(self.open.len());
-        (0..count).map(RootIndex)
+    pub(crate) fn ids(&self) -> impl Iterator<Item = RootId> {
+        self.open.iter().filter_map(|root| root.dir.root())
     }
 
     /// The directories of all open roots, in the order they were given.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        self.open.iter().map(|root| root.path.clone()).collect()
+        self.dirs().map(|dir| dir.to_path_buf()).collect()
+    }
+
+    /// Ids are given out by this floor alone, one to each root.
+    fn root(&self, root: RootId) -> &Root {
+        &self.open[root.position()]
     }
 
     /// The identity of the database, 32 hexadecimal digits.
@@ -155,26 +159,26 @@ impl Roots {
         &self.missing
     }
 
-    fn device(&self, root: RootIndex) -> u64 {
-        self.open[usize::from(root.0)].device
+    fn device(&self, root: RootId) -> u64 {
+        self.root(root).device
     }
 
     /// Leaves a root out of placement from now on. Logged once.
-    pub(crate) fn mark_failed(&self, root: RootIndex, reason: &str) {
-        let root = &self.open[usize::from(root.0)];
+    pub(crate) fn mark_failed(&self, root: RootId, reason: &str) {
+        let root = self.root(root);
         if root.failure.set(reason.to_owned()).is_ok() {
-            log::error!("root {} has failed and gets no new files: {reason}", root.path.display());
+            log::error!("root {} has failed and gets no new files: {reason}", root.dir.display());
         }
     }
 
     /// Whether a root was marked failed.
-    pub(crate) fn is_failed(&self, root: RootIndex) -> bool {
+    pub(crate) fn is_failed(&self, root: RootId) -> bool {
         self.failure(root).is_some()
     }
 
     /// Why a root was marked failed.
-    pub(crate) fn failure(&self, root: RootIndex) -> Option<&str> {
-        self.open[usize::from(root.0)].failure.get().map(String::as_str)
+    pub(crate) fn failure(&self, root: RootId) -> Option<&str> {
+        self.root(root).failure.get().map(String::as_str)
     }
 
     /// A table number that was never used before, 1..=65535. Durable in every root on return.
@@ -188,28 +192,26 @@ impl Roots {
                 "all {} table numbers of this database are used up; make a new database",
                 TABLE_NUMBER_END - 1
             );
-            return Err(Error::Root { root: self.open[0].path.clone(), reason });
+            return Err(Error::Root { root: self.dir(RootId::FIRST).to_path_buf(), reason });
         };
         // Counted up before writing: a number whose writing failed half way is not given again.
         shared.next_table += 1;
-        for root in self.indexes().filter(|&root| !self.is_failed(root)) {
-            let root = &self.open[usize::from(root.0)];
-            write_identity(&self.disk, self.database, root, &shared)?;
+        for root in self.open.iter().filter(|root| root.failure.get().is_none()) {
+            write_identity(&root.dir, &identity_file(self.database, root.identity, &shared))?;
         }
         Ok(number)
     }
 }
 
-fn write_identity(disk: &Disk, database: Identity, root: &Root, shared: &Shared) -> Result<()> {
-    let file = identity_file(database, root, shared);
-    disk.write_atomically(&root.path.join(ROOT_FILE_NAME), file.encode().as_bytes())
+fn write_identity(root: &DiskPath, file: &RootFile) -> Result<()> {
+    root.join(ROOT_FILE_NAME).write_atomically(file.encode().as_bytes())
 }
 
-fn identity_file(database: Identity, root: &Root, shared: &Shared) -> RootFile {
+fn identity_file(database: Identity, root: Identity, shared: &Shared) -> RootFile {
     RootFile {
         format: ROOT_FORMAT,
         database,
-        root: root.id,
+        root,
         next_table: shared.next_table,
         roots: shared.members.clone(),
     }
@@ -239,9 +241,10 @@ impl Opening<'_> {
         for (candidate, lock) in self.candidates.into_iter().zip(self.locks) {
             match (candidate.found, lock) {
                 (Found::Root(file), Some(lock)) => {
-                    let root = open_root(candidate.path, file.root)?;
-                    if !self.options.read_only && file != identity_file(database, &root, &shared) {
-                        write_identity(self.disk, database, &root, &shared)?;
+                    let current = identity_file(database, file.root, &shared);
+                    let root = open_root(self.disk, roots.len(), candidate.path, file.root)?;
+                    if !self.options.read_only && file != current {
+                        write_identity(&root.dir, &current)?;
                     }
                     roots.push(root);
                     locks.push(lock);
@@ -263,7 +266,6 @@ impl Opening<'_> {
             log::warn!("opened without root {place} (identity {}): it is missing", root.id);
         }
         Ok(Roots {
-            disk: self.disk.clone(),
             database,
             open: roots,
             missing,
@@ -285,10 +287,10 @@ impl Opening<'_> {
         }
         let id = new_identity()?;
         shared.members.push(Member { id, path: shown(&path) });
-        let root = open_root(path, id)?;
-        write_identity(self.disk, database, &root, shared)?;
-        log::info!("root {} has joined the database", root.path.display());
-        self.candidates[index].found = Found::Root(identity_file(database, &root, shared));
+        let file = identity_file(database, id, shared);
+        write_identity(&DiskPath::new(self.disk, &path), &file)?;
+        log::info!("root {} has joined the database", path.display());
+        self.candidates[index].found = Found::Root(file);
         Ok(())
     }
 }
@@ -307,7 +309,7 @@ fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
     disk.create_dir_all(path)?;
     if !created.is_empty() {
         fs::set_permissions(path, fs::Permissions::from_mode(ROOT_MODE))
-            .map_err(|source| Error::io(Operation::SetMode, path, source))?;
+            .map_err(|source| Error::io(Operation::SetMode, path, None, source))?;
     }
     for directory in path.ancestors().filter(|directory| directory.parent().is_some()) {
         match disk.sync_parent(directory) {
@@ -320,14 +322,19 @@ fn create_directory(disk: &Disk, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn open_root(path: PathBuf, id: Identity) -> Result<Root> {
-    let metadata =
-        fs::metadata(&path).map_err(|source| Error::io(Operation::Stat, &path, source))?;
+fn open_root(disk: &Disk, position: usize, path: PathBuf, identity: Identity) -> Result<Root> {
+    let Some(root) = RootId::nth(position) else {
+        let reason = format!("a database may have {} roots, and this is one too many", 1 << 16);
+        return Err(Error::Root { root: path, reason });
+    };
+    let metadata = fs::metadata(&path)
+        .map_err(|source| Error::io(Operation::Stat, &path, Some(root), source))?;
     if metadata.mode() & OTHERS_WRITE != 0 {
         let shown = path.display();
         log::warn!("anybody on this machine can take files away from {shown}: use chmod o-w on it");
     }
-    Ok(Root { path, id, device: metadata.dev(), failure: OnceLock::new() })
+    let dir = DiskPath::new(&disk.in_root(root), path);
+    Ok(Root { dir, identity, device: metadata.dev(), failure: OnceLock::new() })
 }
 
 fn new_identity() -> Result<Identity> {
@@ -338,7 +345,7 @@ fn new_identity() -> Result<Identity> {
 
 fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let absolute = |path: &PathBuf| {
-        std::path::absolute(path).map_err(|source| Error::io(Operation::Find, path, source))
+        std::path::absolute(path).map_err(|source| Error::io(Operation::Find, path, None, source))
     };
     paths.iter().map(absolute).collect()
 }

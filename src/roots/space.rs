@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use nix::sys::statvfs::statvfs;
 
-use super::{RootIndex, Roots};
+use super::Roots;
 use crate::cast;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
+use crate::root_id::RootId;
 
 /// Room, in bytes. `available` is what may still be used: free space less the reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(crate) struct DriveSpace {
 /// A root that may take shards.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    root: RootIndex,
+    root: RootId,
     device: u64,
 }
 
@@ -37,10 +38,10 @@ impl Roots {
     }
 
     /// The room on the drive of one root.
-    pub(crate) fn space_of(&self, root: RootIndex) -> Result<DriveSpace> {
-        let path = self.path(root);
-        let answer =
-            statvfs(path).map_err(|errno| Error::io(Operation::Stat, path, errno.into()))?;
+    pub(crate) fn space_of(&self, root: RootId) -> Result<DriveSpace> {
+        let path = self.dir(root);
+        let answer = statvfs(&**path)
+            .map_err(|errno| Error::io(Operation::Stat, path, Some(root), errno.into()))?;
         let fragment = answer.fragment_size();
         let bytes = |blocks: u64| blocks.saturating_mul(fragment);
         let usable = bytes(answer.blocks_available());
@@ -54,7 +55,7 @@ impl Roots {
     /// The room on each drive. A root that does not even answer this is marked failed.
     fn devices(&self) -> BTreeMap<u64, DriveSpace> {
         let mut devices = BTreeMap::new();
-        for root in self.indexes().filter(|&root| !self.is_failed(root)) {
+        for root in self.ids().filter(|&root| !self.is_failed(root)) {
             match self.space_of(root) {
                 Ok(space) => drop(devices.insert(self.device(root), space)),
                 Err(error) => self.mark_failed(root, &error.to_string()),
@@ -73,10 +74,10 @@ impl Roots {
         shards: usize,
         segment_number: u32,
         expected_bytes: u64,
-    ) -> Result<Vec<RootIndex>> {
+    ) -> Result<Vec<RootId>> {
         let devices = self.devices();
         let places: Vec<Place> = self
-            .indexes()
+            .ids()
             .filter(|&root| !self.is_failed(root))
             .map(|root| Place { root, device: self.device(root) })
             .collect();
@@ -89,10 +90,10 @@ impl Roots {
     /// no lack of room, and nobody should be told to make some.
     pub(crate) fn no_space(&self) -> Error {
         let roots = self.describe_space();
-        match self.indexes().next() {
-            Some(first) if self.indexes().all(|root| self.is_failed(root)) => {
+        match self.ids().next() {
+            Some(first) if self.ids().all(|root| self.is_failed(root)) => {
                 let reason = format!("no root takes files any more: {roots}");
-                Error::Root { root: self.path(first).to_path_buf(), reason }
+                Error::Root { root: self.dir(first).to_path_buf(), reason }
             }
             _ => Error::NoSpace { roots },
         }
@@ -100,8 +101,8 @@ impl Roots {
 
     /// Every root with its room, for messages.
     fn describe_space(&self) -> String {
-        let describe = |root: RootIndex| {
-            let path = self.path(root).display();
+        let describe = |root: RootId| {
+            let path = self.dir(root).display();
             match (self.failure(root), self.space_of(root)) {
                 (Some(reason), _) => format!("{path} has failed ({reason})"),
                 (None, Ok(space)) => {
@@ -111,7 +112,7 @@ impl Roots {
                 (None, Err(error)) => format!("{path}: {error}"),
             }
         };
-        let roots: Vec<String> = self.indexes().map(describe).collect();
+        let roots: Vec<String> = self.ids().map(describe).collect();
         roots.join("; ")
     }
 }
@@ -123,7 +124,7 @@ fn choose(
     shards: usize,
     segment_number: u32,
     share: u64,
-) -> Option<Vec<RootIndex>> {
+) -> Option<Vec<RootId>> {
     let room = |available: &BTreeMap<u64, u64>, place: &Place| {
         available.get(&place.device).copied().unwrap_or(0)
     };
@@ -178,14 +179,14 @@ mod tests {
         shards: usize,
         segment: u32,
         share: u64,
-    ) -> Option<Vec<u16>> {
-        let places: Vec<Place> = (0_u16..)
+    ) -> Option<Vec<usize>> {
+        let places: Vec<Place> = (0..)
             .zip(devices)
-            .map(|(root, &device)| Place { root: RootIndex(root), device })
+            .map(|(root, &device)| Place { root: RootId::nth(root).unwrap(), device })
             .collect();
         let available = room.iter().copied().collect();
         choose(&places, available, shards, segment, share)
-            .map(|roots| roots.iter().map(|root| root.0).collect())
+            .map(|roots| roots.iter().map(|root| root.position()).collect())
     }
 
     #[test]

@@ -14,6 +14,10 @@ const PLAIN: RootsOptions = RootsOptions { create: false, ..CREATE };
 const DEGRADED: RootsOptions = RootsOptions { degraded: true, ..CREATE };
 const READ_ONLY: RootsOptions = RootsOptions { read_only: true, ..CREATE };
 
+fn id(position: usize) -> RootId {
+    RootId::nth(position).expect("a low position")
+}
+
 struct Place(TempDir);
 
 impl Place {
@@ -45,7 +49,7 @@ fn a_new_database_opens_again_in_any_order() {
     let again = place.open(&["c", "x/a", "x/b"], PLAIN).expect("opened");
     assert_eq!(again.database_id(), id);
     assert_eq!(again.paths(), place.paths(&["c", "x/a", "x/b"]));
-    assert_eq!(again.indexes().count(), 3);
+    assert_eq!(again.ids().count(), 3);
     let mode = fs::metadata(place.path("x/a")).expect("stat").mode();
     assert_eq!(mode & 0o777, ROOT_MODE, "stored files of any mode are private to the database");
     let members = place.identity("c").roots;
@@ -126,7 +130,7 @@ fn a_crash_at_any_step_of_creating_or_joining_is_healed() {
             drop(outcome);
             let roots = place.open(given, CREATE);
             let roots = roots.unwrap_or_else(|error| panic!("step {step}: {error}"));
-            assert_eq!(roots.indexes().count(), 3, "step {step}");
+            assert_eq!(roots.ids().count(), 3, "step {step}");
             drop(roots);
             let members = place.identity("a").roots;
             assert_eq!(members.len(), 3, "step {step}");
@@ -220,7 +224,7 @@ fn damaged_and_future_identities_are_refused() {
     let message = place.refusal(&["a", "b"], PLAIN);
     assert!(message.contains("littfs.root is damaged") && message.contains("line 7"), "{message}");
     let roots = place.open(&["a", "b"], DEGRADED).expect("degraded");
-    assert_eq!(roots.indexes().count(), 1);
+    assert_eq!(roots.ids().count(), 1);
     drop(roots);
     assert!(fs::read_to_string(&file).expect("read").contains('?'), "damage is left for people");
 }
@@ -229,12 +233,12 @@ fn damaged_and_future_identities_are_refused() {
 fn failed_roots_get_no_shards() {
     let place = Place::new();
     let roots = place.open(&["a", "b"], CREATE).expect("created");
-    assert_eq!(roots.place(2, 0, 100).expect("room"), [RootIndex(0), RootIndex(1)]);
-    roots.mark_failed(RootIndex(0), "sync failed");
-    roots.mark_failed(RootIndex(0), "later news");
-    assert_eq!(roots.failure(RootIndex(0)), Some("sync failed"));
-    assert_eq!(roots.place(2, 0, 100).expect("room"), [RootIndex(1), RootIndex(1)]);
-    roots.mark_failed(RootIndex(1), "gone");
+    assert_eq!(roots.place(2, 0, 100).expect("room"), [id(0), id(1)]);
+    roots.mark_failed(id(0), "sync failed");
+    roots.mark_failed(id(0), "later news");
+    assert_eq!(roots.failure(id(0)), Some("sync failed"));
+    assert_eq!(roots.place(2, 0, 100).expect("room"), [id(1), id(1)]);
+    roots.mark_failed(id(1), "gone");
     let error = roots.place(2, 0, 100).expect_err("none");
     assert!(!error.is_no_space(), "nobody can make room there");
     let message = error.to_string();
@@ -245,7 +249,7 @@ fn failed_roots_get_no_shards() {
 fn space_counts_a_drive_once_and_keeps_the_reserve() {
     let place = Place::new();
     let roots = place.open(&["a", "b"], CREATE).expect("created");
-    let one = roots.space_of(RootIndex(0)).expect("space");
+    let one = roots.space_of(id(0)).expect("space");
     assert_eq!(roots.space().total, one.total);
     drop(roots);
     let options = RootsOptions { reserve_bytes: u64::MAX, ..CREATE };

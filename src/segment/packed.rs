@@ -64,7 +64,7 @@ impl PackedShard {
         let offset = self.tail.fetch_add(length, Ordering::Relaxed);
         if offset + length > SHARD_BYTES_MAX {
             let full = io::Error::new(io::ErrorKind::FileTooLarge, "the shard is full");
-            return Err(Error::io(Operation::Write, file.path(), full));
+            return Err(file.fail(Operation::Write, full));
         }
         match parts {
             [whole] => file.write_all_at(whole, offset)?,

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::usage::Usage;
 use crate::config::Config;
-use crate::disk::{DiskFile, sync_together};
+use crate::disk::{DiskFile, DiskPath, sync_together};
 use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
 use crate::format::entry::{Entry, Mention};
@@ -25,6 +25,7 @@ use crate::format::segment_metadata::SegmentMetadata;
 use crate::layout::segment_files::{SegmentDirs, keys_name, metadata_name, values_name};
 use crate::names::Memtable;
 use crate::operation::Operation;
+use crate::root_id::RootId;
 use crate::segment::key_log::KeyLog;
 use crate::segment::packed::PackedShard;
 
@@ -104,6 +105,13 @@ pub(crate) struct Counts {
     superseded_bytes: AtomicU64,
 }
 
+/// What a sync failed of.
+#[derive(Debug)]
+struct NotSynced {
+    path: PathBuf,
+    root: Option<RootId>,
+}
+
 /// An unsealed segment.
 #[derive(Debug)]
 pub(crate) struct ActiveSegment {
@@ -115,12 +123,10 @@ pub(crate) struct ActiveSegment {
     pub(crate) successor_asked: AtomicBool,
     pub(crate) metadata: SegmentMetadata,
     /// Path of `N.metadata`.
-    pub(crate) metadata_path: PathBuf,
+    pub(crate) metadata_path: DiskPath,
     /// Path of `N.keys`.
-    pub(crate) keys_path: PathBuf,
+    pub(crate) keys_path: DiskPath,
     pub(crate) shards: Vec<PackedShard>,
-    /// Root of each packed shard.
-    pub(crate) shard_roots: Vec<usize>,
     pub(crate) log: KeyLog,
     pub(crate) memtable: Arc<Memtable>,
     /// Held for reading over each write; `true` once closed for writes.
@@ -136,9 +142,9 @@ pub(crate) struct ActiveSegment {
     counts: Counts,
     unsynced_dedicated: Mutex<Vec<Arc<DiskFile>>>,
     /// Locked over a whole sync; what could not be synced, once one has failed.
-    sync_io: Mutex<Option<PathBuf>>,
+    sync_io: Mutex<Option<NotSynced>>,
     /// Folders in which the names of dedicated shards are to be made durable by the next sync.
-    unsynced_folders: Mutex<BTreeSet<PathBuf>>,
+    unsynced_folders: Mutex<Vec<DiskPath>>,
 }
 
 impl ActiveSegment {
@@ -148,21 +154,17 @@ impl ActiveSegment {
     pub(crate) fn create(
         dirs: &SegmentDirs,
         metadata: SegmentMetadata,
-        keys_root: usize,
-        shard_roots: Vec<usize>,
+        keys_root: RootId,
+        shard_roots: &[RootId],
     ) -> Result<Self> {
         let number = metadata.segment;
-        let disk = dirs.disk();
-        let path = |root: usize, name: String| {
-            dirs.dir(root).map(|dir| dir.join(name)).unwrap_or_default()
-        };
         let mut shards = Vec::with_capacity(shard_roots.len());
-        for (shard, root) in (0..).zip(&shard_roots) {
-            let file = disk.create_new(&path(*root, values_name(number, shard)))?;
+        for (shard, root) in (0..).zip(shard_roots) {
+            let file = dirs.dir(*root)?.join(values_name(number, shard)).create_new()?;
             shards.push(PackedShard::new(Arc::new(file))?);
         }
-        let keys_path = path(keys_root, keys_name(number));
-        let file = Arc::new(disk.create_new(&keys_path)?);
+        let keys_path = dirs.dir(keys_root)?.join(keys_name(number));
+        let file = Arc::new(keys_path.create_new()?);
         let header = LogHeader {
             table_id: metadata.table_id,
             segment: number,
@@ -171,20 +173,19 @@ impl ActiveSegment {
         };
         let log = KeyLog::create(Arc::clone(&file), &header)?;
         file.sync_all()?;
-        let roots: BTreeSet<usize> = shard_roots.iter().copied().chain([keys_root]).collect();
-        dirs.sync_some(roots.into_iter().filter_map(|root| dirs.dir(root)))?;
-        let metadata_path = path(keys_root, metadata_name(number));
-        disk.write_atomically(&metadata_path, &metadata.encode())?;
-        Ok(Self::assemble(metadata, metadata_path, keys_path, shards, shard_roots, log))
+        let roots: BTreeSet<RootId> = shard_roots.iter().copied().chain([keys_root]).collect();
+        roots.into_iter().try_for_each(|root| dirs.dir(root)?.sync_dir())?;
+        let metadata_path = keys_path.with_file_name(metadata_name(number));
+        metadata_path.write_atomically(&metadata.encode())?;
+        Ok(Self::assemble(metadata, metadata_path, keys_path, shards, log))
     }
 
     /// An unsealed segment of these parts, with nothing in its memtable yet.
     pub(crate) fn assemble(
         metadata: SegmentMetadata,
-        metadata_path: PathBuf,
-        keys_path: PathBuf,
+        metadata_path: DiskPath,
+        keys_path: DiskPath,
         shards: Vec<PackedShard>,
-        shard_roots: Vec<usize>,
         log: KeyLog,
     ) -> Self {
         // Dedicated shards are numbered from the packed shard count upwards.
@@ -198,7 +199,6 @@ impl ActiveSegment {
             metadata_path,
             keys_path,
             shards,
-            shard_roots,
             log,
             memtable: Arc::new(Memtable::new()),
             gate: RwLock::new(false),
@@ -211,8 +211,13 @@ impl ActiveSegment {
             counts: Counts::default(),
             unsynced_dedicated: Mutex::new(Vec::new()),
             sync_io: Mutex::new(None),
-            unsynced_folders: Mutex::new(BTreeSet::new()),
+            unsynced_folders: Mutex::default(),
         }
+    }
+
+    /// The roots of its packed shards, one for each shard.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = RootId> {
+        self.shards.iter().filter_map(|shard| shard.file().ok()?.root())
     }
 
     pub(crate) fn salt(&self) -> Salt {
@@ -374,21 +379,24 @@ impl ActiveSegment {
     /// Notes a dedicated shard whose bytes and name are to be made durable by the next sync.
     pub(crate) fn note_dedicated(&self, file: Arc<DiskFile>) {
         // Whatever it is called meanwhile, it stays in its folder.
-        if let Some(folder) = file.path().parent() {
-            self.unsynced_folders.lock().insert(folder.to_path_buf());
+        let folder = file.at().folder();
+        let mut folders = self.unsynced_folders.lock();
+        if !folders.contains(&folder) {
+            folders.push(folder);
         }
+        drop(folders);
         self.unsynced_dedicated.lock().push(file);
     }
 
     /// Makes everything logged before the call durable: values first, then the log.
-    pub(crate) fn sync(&self, dirs: &SegmentDirs) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         let mut failed = self.sync_io.lock();
         if !self.log.is_dirty() || self.log.is_blank() {
             return Ok(());
         }
         let log_bytes = self.log.begin_sync();
         self.synced_bytes.store(self.record_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.sync_files(dirs, &mut failed)
+        self.sync_files(&mut failed)
             .and_then(|()| {
                 let ended = self.log.end_sync(log_bytes);
                 ended.inspect_err(|error| note_failure(&mut failed, error))
@@ -397,17 +405,17 @@ impl ActiveSegment {
     }
 
     /// Makes all values, and the names of dedicated shards, durable.
-    pub(crate) fn sync_values(&self, dirs: &SegmentDirs) -> Result<()> {
-        self.sync_files(dirs, &mut self.sync_io.lock())
+    pub(crate) fn sync_values(&self) -> Result<()> {
+        self.sync_files(&mut self.sync_io.lock())
     }
 
     /// What the drive holds after a failed sync is unknown, and the next one would say that all is
     /// well: the system tells of lost pages once. So a segment of which a sync failed never passes
     /// one again, whoever asks: the flusher or, at the same time, the sealer.
-    fn sync_files(&self, dirs: &SegmentDirs, failed: &mut Option<PathBuf>) -> Result<()> {
-        if let Some(path) = failed {
+    fn sync_files(&self, failed: &mut Option<NotSynced>) -> Result<()> {
+        if let Some(NotSynced { path, root }) = failed {
             let source = std::io::Error::other("an earlier sync of it has failed");
-            return Err(Error::io(Operation::Sync, path, source));
+            return Err(Error::io(Operation::Sync, path, *root, source));
         }
         let dedicated = std::mem::take(&mut *self.unsynced_dedicated.lock());
         let unsynced = |shard: &PackedShard| shard.take_unsynced();
@@ -430,7 +438,7 @@ impl ActiveSegment {
         }
         // Their descriptors may be the last ones.
         drop((dedicated, packed));
-        if let Err(error) = dirs.sync_some(folders.iter().map(PathBuf::as_path)) {
+        if let Err(error) = folders.iter().try_for_each(DiskPath::sync_dir) {
             // What could not even be opened was not synced, and can be when some are free again.
             self.unsynced_folders.lock().extend(folders);
             note_failure(failed, &error);
@@ -476,11 +484,11 @@ impl ActiveSegment {
 }
 
 /// Notes what could not be synced. What could not even be opened says nothing about the drive.
-fn note_failure(failed: &mut Option<PathBuf>, error: &Error) {
-    if let Error::Io { path, .. } = error
+fn note_failure(failed: &mut Option<NotSynced>, error: &Error) {
+    if let Error::Io { path, root, .. } = error
         && !error.is_out_of_descriptors()
     {
-        failed.get_or_insert_with(|| path.clone());
+        failed.get_or_insert_with(|| NotSynced { path: path.clone(), root: *root });
     }
 }
 

@@ -246,8 +246,8 @@ impl Table {
         // Not from the cache: its path may be one from before the file was stored.
         let source = self.segments.dirs().open(&values_name(record.segment, dedicated))?;
         let number = active.reserve_dedicated();
-        let target = source.path().with_file_name(values_name(active.number, number));
-        self.context.disk.hard_link(source.path(), &target)?;
+        let target = source.at().with_file_name(values_name(active.number, number));
+        source.at().hard_link(&target)?;
         active.note_dedicated(Arc::new(source));
         Ok(number)
     }

@@ -7,7 +7,6 @@ use super::hold::ExpiryHold;
 use super::watch::Watchers;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::disk::Disk;
 use crate::names::BlockCache;
 use crate::roots::Roots;
 use crate::segment::descriptors::Descriptors;
@@ -15,9 +14,10 @@ use crate::segment::descriptors::Descriptors;
 /// Limits, drives and caches of one open database.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) disk: Disk,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
+    /// Also the only way to the drives: what is done to a file or folder of a table goes through the
+    /// path of one of them, so that an error names the root.
     pub(crate) roots: Roots,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) run_cache: Arc<BlockCache>,

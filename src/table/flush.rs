@@ -67,9 +67,7 @@ impl Table {
         // Oldest first, so that a mention is never durable before what it refers to.
         let unsealed: Vec<_> = view.unsealed().map(Arc::clone).collect();
         for segment in unsealed.iter().rev() {
-            segment
-                .sync(self.segments.dirs())
-                .inspect_err(|error| self.health.poison_unless_unopened(error))?;
+            segment.sync().inspect_err(|error| self.health.poison_unless_unopened(error))?;
         }
         Ok(())
     }

@@ -130,7 +130,7 @@ impl Health {
     /// A drive refused a call: what is written from now on goes elsewhere. Other errors, such as those
     /// of permissions, say nothing about the drive, but for a sync: that has no other way to fail.
     pub(super) fn blame_drive(&self, error: &Error) {
-        let Error::Io { path, source, .. } = error else { return };
+        let Error::Io { root: Some(root), source, .. } = error else { return };
         if error.is_no_space() || error.is_out_of_descriptors() {
             return;
         }
@@ -140,13 +140,7 @@ impl Health {
         if !is_of_drive && !error.is_sync() {
             return;
         }
-        let roots = &self.context.roots;
-        let root = roots
-            .indexes()
-            .find(|root| path.starts_with(roots.path(*root).join(&self.identity.name)));
-        if let Some(root) = root {
-            roots.mark_failed(root, &error.to_string());
-        }
+        self.context.roots.mark_failed(*root, &error.to_string());
     }
 }
 

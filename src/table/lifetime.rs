@@ -3,7 +3,6 @@
 //! The only place that changes the table file. What is in force is what was written last: a change
 //! takes effect once it is durable, before anybody else can make another one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::context::Context;
 use super::health::Health;
+use crate::disk::DiskPath;
 use crate::error::Result;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
@@ -32,7 +32,7 @@ pub(super) struct Lifetime {
     context: Arc<Context>,
     health: Arc<Health>,
     /// The table's folder in each root.
-    folders: Vec<PathBuf>,
+    folders: Vec<DiskPath>,
     /// The table file as it is on disk; locked over its replacement.
     file_io: Mutex<TableFile>,
     /// `NEVER_NS` for none.
@@ -49,7 +49,7 @@ impl Lifetime {
     pub(super) fn new(
         context: &Arc<Context>,
         health: &Arc<Health>,
-        folders: Vec<PathBuf>,
+        folders: Vec<DiskPath>,
         file: TableFile,
     ) -> Self {
         Self {
@@ -224,7 +224,7 @@ impl Lifetime {
         }
         changed.revision += 1;
         let is_failed = |root| self.context.roots.is_failed(root);
-        write_everywhere(&self.context.disk, &self.folders, is_failed, &changed)
+        write_everywhere(&self.folders, is_failed, &changed)
             .inspect_err(|error| self.health.poison_if_sync(error))?;
         *current = changed;
         then();

@@ -81,7 +81,6 @@ use self::locks::Locks;
 use self::segments::Segments;
 use self::signals::Signals;
 use crate::error::{Error, Result};
-use crate::roots::RootIndex;
 
 pub use self::iter::{Direction, FolderIter, KeyIter};
 pub use self::key::check_file as check_file_key;
@@ -143,10 +142,4 @@ impl Table {
     fn shared(&self) -> Result<Arc<Self>> {
         self.me.upgrade().ok_or(Error::Closed)
     }
-}
-
-/// The root of this position among the open ones.
-fn root_index(position: usize) -> RootIndex {
-    // There are at most 65535 roots.
-    RootIndex(u16::try_from(position).unwrap_or(u16::MAX))
 }

@@ -1,6 +1,5 @@
 //! Making, opening and closing a table: its folders, its settings, its keymap.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,6 +15,7 @@ use super::sealed::RunFiles;
 use super::segments::{Segments, Surroundings};
 use super::signals::Signals;
 use super::{Table, flush};
+use crate::disk::DiskPath;
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
 use crate::format::key_hash::Salt;
@@ -26,7 +26,8 @@ use crate::layout::segment_files::SegmentDirs;
 use crate::layout::table_file::{
     CopyContent, TableFileCopy, good_copies, newest, read_copies, write_everywhere,
 };
-use crate::layout::{KEYMAP_DIR, SEGMENTS_DIR, TABLE_FILE, keymap_folders};
+use crate::layout::{KEYMAP_DIR, SEGMENTS_DIR, TABLE_FILE, keymap_folders, table_dirs};
+use crate::root_id::RootId;
 use crate::settings::TableSettings;
 
 /// What a new table starts with.
@@ -41,7 +42,6 @@ pub(crate) struct NewTable {
 impl Table {
     /// Makes the folders and files of a new table in every root, durably.
     pub(crate) fn create(context: &Context, name: &str, new: &NewTable) -> Result<()> {
-        let disk = &context.disk;
         let now_ns = context.clock.now_ns();
         let mut file = TableFile::new(new.id, new.number, new.salt);
         file.created_at_ns = now_ns;
@@ -53,33 +53,33 @@ impl Table {
         file.gid = new.attributes.gid;
         file.mtime_ns = new.attributes.mtime_ns;
         file.ctime_ns = new.attributes.ctime_ns;
-        let table_dirs = table_dirs(context, name);
+        let table_dirs = table_dirs(&context.roots, name);
         for dir in &table_dirs {
-            disk.create_dir_all(&dir.join(SEGMENTS_DIR))?;
+            dir.join(SEGMENTS_DIR).create_dir_all()?;
         }
-        write_everywhere(disk, &table_dirs, |_| false, &file)?;
+        write_everywhere(&table_dirs, |_| false, &file)?;
         for dir in &table_dirs {
-            disk.sync_dir(dir)?;
-            disk.sync_parent(dir)?;
+            dir.sync_dir()?;
+            dir.sync_parent()?;
         }
         Ok(())
     }
 
     /// Opens a table.
     pub(crate) fn open(context: &Arc<Context>, name: &str) -> Result<Arc<Self>> {
-        let table_dirs = table_dirs(context, name);
-        let file = read_table_file(context, &table_dirs)?;
-        let dirs = SegmentDirs::new(context.disk.clone(), name, &table_dirs);
+        let table_dirs = table_dirs(&context.roots, name);
+        let file = read_table_file(context, name, &table_dirs)?;
+        let dirs = SegmentDirs::new(name, &table_dirs);
         if !context.read_only {
             for dir in dirs.all() {
-                context.disk.create_dir_all(dir)?;
+                dir.create_dir_all()?;
             }
             // Whoever made what is there may have been killed before the names were durable, and
             // what is flushed from now on relies on them.
             dirs.sync()?;
             for dir in &table_dirs {
-                context.disk.sync_dir(dir)?;
-                context.disk.sync_parent(dir)?;
+                dir.sync_dir()?;
+                dir.sync_parent()?;
             }
         }
         let keymap = open_keymap(context, &table_dirs, file.id())?;
@@ -158,15 +158,10 @@ impl Table {
     }
 }
 
-/// The folder of a table in each root.
-fn table_dirs(context: &Context, name: &str) -> Vec<PathBuf> {
-    context.roots.paths().into_iter().map(|root| root.join(name)).collect()
-}
-
 /// The newest good copy of the table file. Copies that are missing or older, which a crash leaves
 /// behind, are written again; damaged ones too, with a warning.
-fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFile> {
-    let copies = read_copies(&context.disk, table_dirs);
+fn read_table_file(context: &Context, name: &str, table_dirs: &[DiskPath]) -> Result<TableFile> {
+    let copies = read_copies(table_dirs);
     let newest = newest(&copies).map(|(_, file)| file.clone());
     let first_id = good_copies(&copies).next().map(|(_, file)| file.id());
     let mut failure = None;
@@ -192,9 +187,8 @@ fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFil
         }
     }
     let Some(newest) = newest else {
-        let dir = table_dirs.first().map_or(Path::new(""), PathBuf::as_path);
         return Err(failure.unwrap_or_else(|| Error::MissingFile {
-            table: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            table: name.to_owned(),
             name: TABLE_FILE.to_owned(),
         }));
     };
@@ -203,9 +197,9 @@ fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFil
     }
     if !is_uniform && !context.read_only {
         for dir in table_dirs {
-            context.disk.create_dir_all(dir)?;
+            dir.create_dir_all()?;
         }
-        write_everywhere(&context.disk, table_dirs, |_| false, &newest)?;
+        write_everywhere(table_dirs, |_| false, &newest)?;
     }
     Ok(newest)
 }
@@ -213,19 +207,20 @@ fn read_table_file(context: &Context, table_dirs: &[PathBuf]) -> Result<TableFil
 /// Opens the keymap wherever it is; a new one goes to the first root.
 fn open_keymap(
     context: &Context,
-    table_dirs: &[PathBuf],
+    table_dirs: &[DiskPath],
     table_id: [u8; 16],
 ) -> Result<Option<Keymap>> {
-    let places = keymap_folders(&context.disk, table_dirs)?;
+    let mut places = keymap_folders(table_dirs)?;
     if let [first, second, ..] = places.as_slice() {
-        return Err(Error::DuplicateFile { first: first.clone(), second: second.clone() });
+        let (first, second) = (first.to_path_buf(), second.to_path_buf());
+        return Err(Error::DuplicateFile { first, second });
     }
-    let first = table_dirs.first().map(|dir| dir.join(KEYMAP_DIR)).unwrap_or_default();
-    let dir = places.first().unwrap_or(&first);
+    let usual = || table_dirs[RootId::FIRST.position()].join(KEYMAP_DIR);
+    let dir = places.pop().unwrap_or_else(usual);
     if context.read_only {
-        return Keymap::open_read_only(&context.disk, dir, table_id);
+        return Keymap::open_read_only(dir.disk(), &dir, table_id);
     }
-    let (keymap, reason) = Keymap::open(&context.disk, dir, table_id)?;
+    let (keymap, reason) = Keymap::open(dir.disk(), &dir, table_id)?;
     if let Some(reason) = reason {
         log::info!("{}: the keymap is made anew: {reason}", dir.display());
     }

@@ -6,7 +6,6 @@
 //! mark of expiry is removed, and so is what was never finished.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,7 +14,7 @@ use super::active::{ActiveSegment, Change};
 use super::replay::{self, Trust};
 use super::sealed::SealedSegment;
 use super::view::View;
-use crate::disk::temporary_path;
+use crate::disk::DiskPath;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Mention};
 use crate::format::location::SegmentNumber;
@@ -29,7 +28,7 @@ use crate::segment::packed::PackedShard;
 /// A segment found on disk.
 struct FoundSegment {
     metadata: SegmentMetadata,
-    metadata_path: PathBuf,
+    metadata_path: DiskPath,
 }
 
 impl Table {
@@ -102,12 +101,12 @@ impl Table {
 
     fn read_metadata(&self, listing: &Listing) -> Result<BTreeMap<SegmentNumber, FoundSegment>> {
         let mut found = BTreeMap::new();
-        for (file, _, path) in &listing.files {
+        for (file, path) in &listing.files {
             let SegmentFile::Metadata(number) = *file else { continue };
             if number < self.segments.lowest_live() {
                 continue;
             }
-            let read = self.context.disk.read_small(path, SEGMENT_METADATA_BYTES as u64);
+            let read = path.read_small(SEGMENT_METADATA_BYTES as u64);
             let decoded = read.and_then(|bytes| {
                 let metadata = SegmentMetadata::decode(&bytes)
                     .map_err(|malformed| malformed.in_file(path, 0))?;
@@ -133,13 +132,13 @@ impl Table {
     ) -> Result<()> {
         // First it is judged, then removed: a table that is refused is left as it was found.
         let mut leftovers = Vec::new();
-        for (file, _, path) in &listing.files {
+        for (file, path) in &listing.files {
             let is_leftover = match file.segment() {
                 None => true,
                 Some(number) if number < self.segments.lowest_live() => true,
                 Some(number) if found.contains_key(&number) => false,
                 // The metadata comes last when a segment is made, so nothing is in it without.
-                Some(_) if self.is_blank(path)? => true,
+                Some(_) if is_blank(path)? => true,
                 // It may be on the root that is missing.
                 Some(_) if !self.context.roots.missing().is_empty() => false,
                 Some(number) => {
@@ -154,12 +153,7 @@ impl Table {
         if self.context.read_only {
             return Ok(());
         }
-        leftovers.into_iter().try_for_each(|path| self.context.disk.unlink(path))
-    }
-
-    /// Whether a shard or key log is as it was made.
-    fn is_blank(&self, path: &Path) -> Result<bool> {
-        Ok(self.context.disk.open(path)?.len()? <= LOG_HEADER_BYTES as u64)
+        leftovers.into_iter().try_for_each(DiskPath::unlink)
     }
 
     /// Judges metadata that is damaged by what the key file tells, which is nearly the same. The
@@ -209,7 +203,7 @@ impl Table {
         let summary = summary_of_run(run.summary(), segment.metadata.opened_at_ns, now_ns);
         if !self.context.read_only {
             let metadata = SegmentMetadata { sealed: Some(summary), ..segment.metadata };
-            self.context.disk.write_atomically(&segment.metadata_path, &metadata.encode())?;
+            segment.metadata_path.write_atomically(&metadata.encode())?;
         }
         Ok(Some(summary))
     }
@@ -252,7 +246,6 @@ impl Table {
         let keys = Arc::new(open(keys_name(number))?);
         key_log::check_header(&key_log::read_header(&keys)?, self.identity.id, number, &keys)?;
         let mut shards = Vec::with_capacity(usize::from(metadata.shards));
-        let mut shard_roots = Vec::with_capacity(usize::from(metadata.shards));
         for shard in 0..u32::from(metadata.shards) {
             let opened = match open(values_name(number, shard)) {
                 Err(Error::MissingFile { table, name })
@@ -262,9 +255,6 @@ impl Table {
                 }
                 other => PackedShard::new(Arc::new(other?))?,
             };
-            let wanted = SegmentFile::Values(number, shard);
-            let root = listing.files.iter().find(|(file, ..)| *file == wanted);
-            shard_roots.push(root.map_or(0, |(_, root, _)| *root));
             shards.push(opened);
         }
         let forget_cached = || {
@@ -279,21 +269,15 @@ impl Table {
         self.ids.note_given_out(plan.id_max);
         if !self.context.read_only {
             key_log::cut(&keys, plan.replayed)?;
-            let leftover = temporary_path(keys.path());
-            if self.context.disk.exists(&leftover)? {
-                self.context.disk.unlink(&leftover)?;
+            let leftover = keys.at().temporary();
+            if leftover.exists()? {
+                leftover.unlink()?;
             }
         }
-        let keys_path = keys.path().to_path_buf();
+        let keys_path = keys.at().clone();
         let log = KeyLog::resume(Arc::clone(&keys), plan.replayed.bytes);
-        let segment = ActiveSegment::assemble(
-            metadata,
-            found.metadata_path,
-            keys_path,
-            shards,
-            shard_roots,
-            log,
-        );
+        let segment =
+            ActiveSegment::assemble(metadata, found.metadata_path, keys_path, shards, log);
         self.replay(&segment, &keys, &plan)?;
         if !self.context.read_only {
             // Whoever wrote them was killed before they were synced.
@@ -306,7 +290,7 @@ impl Table {
                 }
             }
         }
-        let dedicated = listing.files.iter().filter_map(|(file, ..)| match file {
+        let dedicated = listing.files.iter().filter_map(|(file, _)| match file {
             SegmentFile::Values(of, shard) if *of == number => Some(shard + 1),
             _ => None,
         });
@@ -369,6 +353,11 @@ impl Table {
             }
         })
     }
+}
+
+/// Whether a shard or key log is as it was made.
+fn is_blank(path: &DiskPath) -> Result<bool> {
+    Ok(path.open()?.len()? <= LOG_HEADER_BYTES as u64)
 }
 
 /// Whether a mention, read from a log, brought a name into its folder. One that changed attributes,

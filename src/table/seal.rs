@@ -7,14 +7,12 @@
 //! again.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Table;
 use super::active::{ActiveSegment, Settlement};
 use super::sealed::SealedSegment;
-use crate::disk::temporary_path;
 use crate::error::{Error, Result};
 use crate::format::attributes::Kind;
 use crate::format::entry::{Entry, Mention};
@@ -52,13 +50,13 @@ impl Table {
     /// Turns the files of a closed segment into those of a sealed one.
     fn write_sealed(&self, segment: &ActiveSegment) -> Result<SegmentSummary> {
         segment
-            .sync(self.segments.dirs())
+            .sync()
             .and_then(|()| Self::settle(segment))
-            .and_then(|()| segment.sync_values(self.segments.dirs()))
+            .and_then(|()| segment.sync_values())
             .inspect_err(|error| self.health.poison_unless_full(error))?;
         let summary = self.write_run(segment)?;
         let metadata = SegmentMetadata { sealed: Some(summary), ..segment.metadata };
-        self.context.disk.write_atomically(&segment.metadata_path, &metadata.encode())?;
+        segment.metadata_path.write_atomically(&metadata.encode())?;
         self.free_dedicated(segment);
         Ok(summary)
     }
@@ -81,7 +79,7 @@ impl Table {
             }
             match self.segments.dirs().open(&values_name(segment.number, shard)) {
                 Ok(file) => {
-                    if let Err(error) = self.context.disk.unlink(file.path()) {
+                    if let Err(error) = file.at().unlink() {
                         log::warn!("table {}: an unused file stays: {error}", self.identity.name);
                     }
                 }
@@ -113,13 +111,12 @@ impl Table {
 
     /// Writes the run of a segment in the place of its key log.
     fn write_run(&self, segment: &ActiveSegment) -> Result<SegmentSummary> {
-        let disk = &self.context.disk;
-        let path: PathBuf = temporary_path(&segment.keys_path);
-        if disk.exists(&path)? {
-            disk.unlink(&path)?;
+        let path = segment.keys_path.temporary();
+        if path.exists()? {
+            path.unlink()?;
         }
-        let mut writer =
-            RunWriter::create(disk, &path, self.identity.id, segment.number, segment.salt())?;
+        let (id, number) = (self.identity.id, segment.number);
+        let mut writer = RunWriter::create(path.disk(), &path, id, number, segment.salt())?;
         let cursor = segment.memtable.in_order();
         for (sort_key, mention) in cursor {
             writer.push(&sort_key, &mention)?;
@@ -127,8 +124,8 @@ impl Table {
         let next_id = self.ids.next();
         writer.note_given_out(ValueId(next_id.saturating_sub(1)));
         let counted = writer.finish()?;
-        disk.rename(&path, &segment.keys_path)?;
-        disk.sync_parent(&segment.keys_path)?;
+        path.rename(&segment.keys_path)?;
+        segment.keys_path.sync_parent()?;
         let (_, superseded) = segment.usage();
         Ok(SegmentSummary {
             sealed_at_ns: self.context.clock.now_ns(),

@@ -7,7 +7,6 @@
 //! descriptor and go on growing through another. Bytes that were stored stay as they are until
 //! then: a file of its own only grows behind them, and is copied before they are written over.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,13 +14,14 @@ use super::active::{ActiveSegment, Change};
 use super::draft::Draft;
 use super::folders::Parents;
 use super::{Table, key};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, DiskPath};
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::Attributes;
 use crate::format::entry::Entry;
 use crate::format::location::{SegmentNumber, ValueId};
 use crate::format::record::{BLOCK_BYTES, VALUE_BYTES_MAX};
 use crate::layout::segment_files::{spill_name, values_name};
+use crate::root_id::RootId;
 use crate::segment::checksums::BlockChecksums;
 
 /// Shorter values stay in memory even when all pending values together hold too much: a file would
@@ -52,9 +52,9 @@ enum Content {
 #[derive(Debug)]
 struct SpillFile {
     file: Arc<DiskFile>,
-    path: std::path::PathBuf,
+    path: DiskPath,
     bytes: u64,
-    root: usize,
+    root: RootId,
     /// How much may be written before the room on the drive is looked at again.
     room: u64,
     checksums: BlockChecksums,
@@ -258,9 +258,8 @@ impl Writer {
         };
         let table = &self.table;
         let root = table.segments.choose_root(self.id.0, content.len() as u64)?;
-        let dir = table.segments.dirs().dir(root).map(Path::to_path_buf).unwrap_or_default();
-        let path = dir.join(spill_name(self.id.0));
-        let file = Arc::new(table.context.disk.create_new(&path)?);
+        let path = table.segments.dirs().dir(root)?.join(spill_name(self.id.0));
+        let file = Arc::new(path.create_new()?);
         let mut spill = SpillFile {
             file,
             path,
@@ -274,7 +273,7 @@ impl Writer {
         let written = spill.file.write_all_at(content, 0);
         spill.checksums.write(0, content);
         if let Err(error) = written {
-            discard(table, &spill);
+            discard(&spill);
             return Err(error);
         }
         table.context.pending_bytes.fetch_sub(spill.bytes, Ordering::Relaxed);
@@ -346,12 +345,11 @@ impl SpillFile {
             active.note_dedicated(Arc::clone(&self.file));
             return Ok(number);
         }
-        let disk = &table.context.disk;
         let number = active.reserve_dedicated();
-        let target = |path: &Path| path.with_file_name(values_name(active.number, number));
+        let target = |path: &DiskPath| path.with_file_name(values_name(active.number, number));
         if self.dedicated.is_some() {
             // What was stored before is in an earlier segment, which keeps its name for the file.
-            match disk.hard_link(&self.path, &target(&self.path)) {
+            match self.path.hard_link(&target(&self.path)) {
                 // That segment has expired and took the last name of the file with it.
                 Err(error) if is_not_found(&error) => self.go_on_in_copy(table, id)?,
                 linked => linked?,
@@ -359,7 +357,7 @@ impl SpillFile {
         }
         let target = target(&self.path);
         if self.dedicated.is_none() {
-            disk.rename(&self.path, &target)?;
+            self.path.rename(&target)?;
         }
         self.path = target;
         self.dedicated = Some((active.number, number));
@@ -371,12 +369,10 @@ impl SpillFile {
     /// stored again must find what was stored as it was, and so must whoever reads it.
     fn go_on_in_copy(&mut self, table: &Table, id: ValueId) -> Result<()> {
         let root = table.segments.choose_root(id.0, self.bytes)?;
-        let dir = table.segments.dirs().dir(root).map(Path::to_path_buf).unwrap_or_default();
-        let path = dir.join(spill_name(id.0));
-        let disk = &table.context.disk;
-        let file = disk.create_new(&path)?;
+        let path = table.segments.dirs().dir(root)?.join(spill_name(id.0));
+        let file = path.create_new()?;
         if let Err(error) = copy_bytes(&self.file, &file, self.bytes) {
-            if let Err(error) = disk.unlink(&path) {
+            if let Err(error) = path.unlink() {
                 log::warn!("{error}");
             }
             return Err(error);
@@ -449,15 +445,15 @@ impl Drop for Writer {
                 self.table.context.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
             Content::File(spill) if spill.dedicated.is_none() || self.stored.is_none() => {
-                discard(&self.table, spill);
+                discard(spill);
             }
             Content::File(_) => {}
         }
     }
 }
 
-fn discard(table: &Table, spill: &SpillFile) {
-    if let Err(error) = table.context.disk.unlink(&spill.path) {
+fn discard(spill: &SpillFile) {
+    if let Err(error) = spill.path.unlink() {
         log::warn!("{error}");
     }
 }

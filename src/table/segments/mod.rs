@@ -189,9 +189,9 @@ impl Segments {
     pub(super) fn unlink_gone(&self) -> Result<()> {
         let lowest = self.lowest_live();
         self.context.descriptors.forget(self.identity.number, |segment| segment < lowest);
-        for (file, _, path) in self.dirs.list()?.files {
+        for (file, path) in self.dirs.list()?.files {
             if file.segment().is_some_and(|segment| segment < lowest)
-                && let Err(error) = self.context.disk.unlink(&path)
+                && let Err(error) = path.unlink()
             {
                 log::warn!("table {}: an expired file stays: {error}", self.identity.name);
             }

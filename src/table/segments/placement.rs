@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use super::Segments;
 use crate::error::Result;
 use crate::format::location::SegmentNumber;
+use crate::root_id::RootId;
 
 /// Between two looks at a drive no more than this is written.
 const STEP_BYTES_MAX: u64 = 16 << 20;
@@ -22,18 +23,17 @@ fn step(available: u64) -> u64 {
 
 impl Segments {
     /// The root of each shard of a new segment.
-    pub(super) fn place(&self, shards: usize, number: SegmentNumber) -> Result<Vec<usize>> {
+    pub(super) fn place(&self, shards: usize, number: SegmentNumber) -> Result<Vec<RootId>> {
         let expected_bytes = self.context.config.segment_bytes_max;
-        let roots = self.context.roots.place(shards, number.0, expected_bytes)?;
-        Ok(roots.into_iter().map(|root| usize::from(root.0)).collect())
+        self.context.roots.place(shards, number.0, expected_bytes)
     }
 
     /// The root for a value that gets a file of its own. Values of neighbouring ids go to roots in turn.
-    pub(in crate::table) fn choose_root(&self, id: u64, bytes: u64) -> Result<usize> {
+    pub(in crate::table) fn choose_root(&self, id: u64, bytes: u64) -> Result<RootId> {
         // Only the rotation depends on it.
         let turn = u32::try_from(id % u64::from(u32::MAX)).unwrap_or(0);
         let roots = self.context.roots.place(1, turn, bytes)?;
-        Ok(roots.first().map_or(0, |root| usize::from(root.0)))
+        roots.first().copied().ok_or_else(|| self.context.roots.no_space())
     }
 
     /// Sees to it that the active segment has room for a new value. When a drive of it has none
@@ -45,7 +45,7 @@ impl Segments {
         if used < active.room_until.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let available = active.shard_roots.iter().map(|root| self.available(*root)).min();
+        let available = active.roots().map(|root| self.available(root)).min();
         match available {
             Some(0) => {
                 self.choose_root(active.number.0.into(), 1)?;
@@ -61,7 +61,7 @@ impl Segments {
 
     /// How much a file of its own on this root may grow before this is to be asked again; an error
     /// when there is no room at all.
-    pub(in crate::table) fn room_to_grow(&self, root: usize) -> Result<u64> {
+    pub(in crate::table) fn room_to_grow(&self, root: RootId) -> Result<u64> {
         match self.available(root) {
             0 => Err(self.context.roots.no_space()),
             available => Ok(step(available)),
@@ -69,8 +69,8 @@ impl Segments {
     }
 
     /// Room of a root. One that does not answer is found to have failed by whoever writes to it.
-    fn available(&self, root: usize) -> u64 {
-        let space = self.context.roots.space_of(crate::table::root_index(root));
+    fn available(&self, root: RootId) -> u64 {
+        let space = self.context.roots.space_of(root);
         space.map_or(u64::MAX, |space| space.available)
     }
 }

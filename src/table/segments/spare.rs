@@ -15,6 +15,7 @@ use super::Segments;
 use crate::error::Result;
 use crate::format::location::SegmentNumber;
 use crate::format::segment_metadata::SegmentMetadata;
+use crate::root_id::RootId;
 use crate::table::active::ActiveSegment;
 
 impl Segments {
@@ -74,7 +75,7 @@ impl Segments {
 
     fn failed_roots(&self) -> usize {
         let roots = &self.context.roots;
-        roots.indexes().filter(|root| roots.is_failed(*root)).count()
+        roots.ids().filter(|root| roots.is_failed(*root)).count()
     }
 
     fn try_make_segment(&self) -> Result<Arc<ActiveSegment>> {
@@ -83,7 +84,7 @@ impl Segments {
         let shards = self.lifetime.shards();
         let roots = self.place(usize::from(shards), number)?;
         // Keys and metadata stay in the first root while it takes files.
-        let keys_root = roots.iter().copied().min().unwrap_or(0);
+        let keys_root = roots.iter().copied().min().unwrap_or(RootId::FIRST);
         let metadata = SegmentMetadata {
             table_id: self.identity.id,
             segment: number,
@@ -92,13 +93,12 @@ impl Segments {
             opened_at_ns: self.context.clock.now_ns(),
             sealed: None,
         };
-        ActiveSegment::create(&self.dirs, metadata, keys_root, roots).map(Arc::new)
+        ActiveSegment::create(&self.dirs, metadata, keys_root, &roots).map(Arc::new)
     }
 
     /// Whether any of its shards is on a root that has failed.
     pub(in crate::table) fn is_on_failed_root(&self, segment: &ActiveSegment) -> bool {
-        let mut roots = segment.shard_roots.iter().copied();
-        roots.any(|root| self.context.roots.is_failed(crate::table::root_index(root)))
+        segment.roots().any(|root| self.context.roots.is_failed(root))
     }
 
     /// Removes the spare: the table is being closed, or a drive it is on may have failed.
@@ -112,11 +112,10 @@ impl Segments {
     /// Removes the files of a segment in which nothing was ever stored. What stays, on a drive that
     /// has failed, is a spare to whoever opens the table next.
     fn remove_blank(&self, segment: &ActiveSegment) {
-        let disk = &self.context.disk;
         // The metadata first, durably: without it the rest is cleared away when the table is
         // opened, with it the rest is required.
         let metadata = &segment.metadata_path;
-        if let Err(error) = disk.unlink(metadata).and_then(|()| disk.sync_parent(metadata)) {
+        if let Err(error) = metadata.unlink().and_then(|()| metadata.sync_parent()) {
             if !self.is_on_failed_root(segment) {
                 self.health.poison_if_sync(&error);
             }
@@ -124,9 +123,9 @@ impl Segments {
             return;
         }
         let shards = segment.shards.iter().filter_map(|shard| shard.file().ok());
-        let shards = shards.map(|file| file.path());
-        for path in std::iter::once(segment.keys_path.as_path()).chain(shards) {
-            if let Err(error) = disk.unlink(path) {
+        let shards = shards.map(|file| file.at());
+        for path in std::iter::once(&segment.keys_path).chain(shards) {
+            if let Err(error) = path.unlink() {
                 log::warn!("table {}: an unused file stays: {error}", self.identity.name);
             }
         }

@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::disk::{Disk, Fault, Faults};
+use crate::root_id::RootId;
+use crate::table::active::ActiveSegment;
 
 impl Fixture {
     fn with_faults(&mut self) -> Arc<Faults> {
@@ -327,7 +329,7 @@ fn a_segment_is_sealed_once_although_the_keymap_cannot_be_written() {
     let (errno, below) = (libc::EIO, Some(keymap));
     faults.arrange(Fault { nth: 1, errno, lasts: true, below, tears: false });
     let active = table.segments.view().active.clone().unwrap();
-    let run = active.keys_path.clone();
+    let run = active.keys_path.to_path_buf();
     table.segments.rotate(&active);
     drop(active);
     table.upkeep().unwrap_err();
@@ -352,7 +354,7 @@ fn a_flush_leaves_a_segment_blank_in_which_nothing_was_stored() {
     let fixture = Fixture::new(1);
     let (db, table) = fixture.create();
     table.segments.open_next().unwrap();
-    let metadata = table.segments.view().active.as_ref().unwrap().metadata_path.clone();
+    let metadata = table.segments.view().active.as_ref().unwrap().metadata_path.to_path_buf();
     table.flush().unwrap();
     drop(table);
     db.kill();
@@ -364,13 +366,52 @@ fn a_flush_leaves_a_segment_blank_in_which_nothing_was_stored() {
 }
 
 #[test]
+fn every_error_names_the_root_that_it_comes_from() {
+    let mut named = [0, 0];
+    for nth in 1.. {
+        let mut fixture = Fixture::new(2);
+        fixture.options.config.segment_keys_max = 8;
+        fixture.options.config.spill_bytes = 4096;
+        let faults = fixture.with_faults();
+        let (_db, table) = fixture.create();
+        faults.fail_nth(nth, libc::EIO);
+        let mut results = Vec::new();
+        for number in 0..12_usize {
+            results.push(table.put(format!("{number}").as_bytes(), &vec![7; 1000 * number]));
+        }
+        results.push(table.flush());
+        results.push(table.set_ttl(Some(Duration::from_secs(7200))));
+        results.push(table.upkeep());
+        fixture.options.clock.advance(Duration::from_secs(10_000));
+        results.push(table.upkeep());
+        results.push(table.close());
+        if faults.struck().is_empty() {
+            break;
+        }
+        for error in results.into_iter().filter_map(Result::err) {
+            let Error::Io { path, root, .. } = &error else { continue };
+            let roots = &fixture.options.roots;
+            let expected = roots.iter().position(|root| path.starts_with(root)).unwrap();
+            assert_eq!(root.map(RootId::position), Some(expected), "{nth}: {error}");
+            named[expected] += 1;
+        }
+    }
+    assert!(named.iter().all(|count| *count > 10), "{named:?}");
+}
+
+/// The position of the root of the first shard.
+fn root_of(segment: &ActiveSegment) -> usize {
+    segment.roots().next().unwrap().position()
+}
+
+#[test]
 fn new_values_leave_out_a_drive_that_refuses_to_write() {
     // ext4 makes itself read-only when its journal cannot be written.
     for errno in [libc::EIO, libc::EROFS] {
         let mut fixture = Fixture::new(2);
         let faults = fixture.with_faults();
         let (db, table, _) = one_shard(&fixture);
-        let root_of_active = || table.segments.view().active.as_ref().unwrap().shard_roots[0];
+        let root_of_active = || root_of(table.segments.view().active.as_ref().unwrap());
         while root_of_active() == 0 {
             seal_all(&table);
             table.put(format!("{}", faults.seen()).as_bytes(), b"value").unwrap();
@@ -404,7 +445,7 @@ fn a_segment_in_which_nothing_was_stored_is_no_loss_when_its_drive_fails() {
         seal_all(&table);
         table.segments.open_next().unwrap();
         let active = table.segments.view().active.clone().unwrap();
-        if active.shard_roots == [1] {
+        if root_of(&active) == 1 {
             break active;
         }
         table.put(format!("{}", faults.seen()).as_bytes(), b"value").unwrap();

@@ -171,10 +171,10 @@ fn a_segment_of_which_a_sync_failed_passes_no_other() {
         table.put(b"value", &[7; 5000][..if names_too { 5000 } else { 100 }]).unwrap();
         let active = table.segments.view().active.clone().unwrap();
         faults.fail_nth(1, libc::EIO);
-        active.sync(table.segments.dirs()).expect_err("the drive says no");
+        active.sync().expect_err("the drive says no");
         // It says so once; the sealer asks when the flusher has been told.
-        active.sync(table.segments.dirs()).expect_err("nobody knows what the drive holds");
-        active.sync_values(table.segments.dirs()).expect_err("nor now");
+        active.sync().expect_err("nobody knows what the drive holds");
+        active.sync_values().expect_err("nor now");
         table.flush().expect_err("nor the flusher");
         assert!(table.poisoned().is_some());
         drop((active, table));
