@@ -11,12 +11,12 @@ use crate::sync::Condvar;
 /// One flush at a time; whoever asks while it runs shares the next one.
 #[derive(Debug, Default)]
 pub(super) struct GroupFlush {
-    state: Mutex<State>,
+    state: Mutex<FlushProgress>,
     finished: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FlushProgress {
     /// Flushes that have begun, counted.
     begun: u64,
     /// The last one that has ended.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use parking_lot::Mutex;
 
 use super::context::Context;
-use super::identity::Identity;
+use super::identity::TableIdentity;
 use super::signals::Signals;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
@@ -23,7 +23,7 @@ const DROPPED: u8 = 2;
 /// The state of use of one table.
 #[derive(Debug)]
 pub(super) struct Health {
-    identity: Arc<Identity>,
+    identity: Arc<TableIdentity>,
     context: Arc<Context>,
     signals: Arc<Signals>,
     /// Why it takes no more writes.
@@ -35,7 +35,7 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new(
-        identity: &Arc<Identity>,
+        identity: &Arc<TableIdentity>,
         context: &Arc<Context>,
         signals: &Arc<Signals>,
     ) -> Self {

@@ -23,11 +23,11 @@ const STEP: Duration = Duration::from_secs(60 * 60);
 pub(crate) struct ExpiryHold {
     /// How long they are kept after a jump; zero for never.
     length: Duration,
-    state: Mutex<State>,
+    state: Mutex<ClockWatch>,
 }
 
 #[derive(Debug)]
-enum State {
+enum ClockWatch {
     /// The newest value is not known before every table is open.
     Opening,
     Watching {
@@ -55,7 +55,7 @@ impl Instants {
 impl ExpiryHold {
     /// Holds until [`ExpiryHold::opened`].
     pub(crate) fn new(length: Duration) -> Self {
-        Self { length, state: Mutex::new(State::Opening) }
+        Self { length, state: Mutex::new(ClockWatch::Opening) }
     }
 
     /// All tables are open; this is when the newest of their values was written.
@@ -70,7 +70,7 @@ impl ExpiryHold {
             let days = unused / nanos(UNUSED);
             untold = Some(format!("the clock is {days} days past the last write to this database"));
         }
-        *self.state.lock() = State::Watching { seen, until_ns, untold };
+        *self.state.lock() = ClockWatch::Watching { seen, until_ns, untold };
     }
 
     /// How long expired segments are still to be kept; None when they need not be. Says so in the
@@ -81,7 +81,7 @@ impl ExpiryHold {
         }
         let now = Instants::now(clock);
         let mut state = self.state.lock();
-        let State::Watching { seen, until_ns, untold } = &mut *state else {
+        let ClockWatch::Watching { seen, until_ns, untold } = &mut *state else {
             return Some(self.length);
         };
         let passed_ns = now.monotonic_ns.saturating_sub(seen.monotonic_ns);

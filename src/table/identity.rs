@@ -4,7 +4,7 @@ use crate::format::key_hash::{KeyHash, Salt};
 
 /// Name, numbers and salt of a table.
 #[derive(Debug)]
-pub(super) struct Identity {
+pub(super) struct TableIdentity {
     /// Of its folder in the roots.
     pub(super) name: String,
     /// In every file of the table.
@@ -14,7 +14,7 @@ pub(super) struct Identity {
     pub(super) salt: Salt,
 }
 
-impl Identity {
+impl TableIdentity {
     /// The id as hexadecimal digits.
     pub(super) fn id_hex(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.id))

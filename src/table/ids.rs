@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::identity::Identity;
+use super::identity::TableIdentity;
 use crate::error::{Error, Result};
 use crate::format::location::ValueId;
 
 /// Hands out value ids.
 #[derive(Debug)]
 pub(super) struct ValueIds {
-    identity: Arc<Identity>,
+    identity: Arc<TableIdentity>,
     next: AtomicU64,
 }
 
 impl ValueIds {
     /// Begins with `next`; what is found in the segments moves that on.
-    pub(super) fn new(identity: &Arc<Identity>, next: u64) -> Self {
+    pub(super) fn new(identity: &Arc<TableIdentity>, next: u64) -> Self {
         Self { identity: Arc::clone(identity), next: AtomicU64::new(next) }
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::active::ActiveSegment;
 use super::context::Context;
-use super::identity::Identity;
+use super::identity::TableIdentity;
 use super::sealed::{RunFiles, SealedSegment};
 use super::signals::Signals;
 use super::view::View;
@@ -34,7 +34,7 @@ const MARK_SEGMENTS: u32 = 8;
 /// Keymap and runs of one table.
 #[derive(Debug)]
 pub(super) struct Index {
-    identity: Arc<Identity>,
+    identity: Arc<TableIdentity>,
     context: Arc<Context>,
     signals: Arc<Signals>,
     run_files: RunFiles,
@@ -46,7 +46,7 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new(
-        identity: &Arc<Identity>,
+        identity: &Arc<TableIdentity>,
         context: &Arc<Context>,
         signals: &Arc<Signals>,
         run_files: RunFiles,

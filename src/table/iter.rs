@@ -51,8 +51,8 @@ impl Table {
         self.list_folder_from(folder, from, direction)
     }
 
-    /// The same from anywhere: all, or those at or strictly behind `from`, which need not be a
-    /// name that is there.
+    /// The live entries directly in a folder from anywhere: all, or those at or strictly behind `from`,
+    /// which need not be a name that is there.
     pub(crate) fn list_folder_from(
         &self,
         folder: &[u8],

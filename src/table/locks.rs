@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::identity::Identity;
+use super::identity::TableIdentity;
 use super::key;
 use crate::format::key_hash::KeyHash;
 
@@ -19,7 +19,7 @@ pub(super) type NameGuard<'a> = MutexGuard<'a, ()>;
 /// order of their index.
 #[derive(Debug)]
 pub(super) struct Locks {
-    identity: Arc<Identity>,
+    identity: Arc<TableIdentity>,
     /// Locked over a refresh of folder mentions.
     folders: Mutex<()>,
     stripes: [Mutex<()>; STRIPES],
@@ -28,7 +28,7 @@ pub(super) struct Locks {
 }
 
 impl Locks {
-    pub(super) fn new(identity: &Arc<Identity>) -> Self {
+    pub(super) fn new(identity: &Arc<TableIdentity>) -> Self {
         Self {
             identity: Arc::clone(identity),
             folders: Mutex::default(),

@@ -73,7 +73,7 @@ use parking_lot::Mutex;
 
 use self::flush::GroupFlush;
 use self::health::Health;
-use self::identity::Identity;
+use self::identity::TableIdentity;
 use self::ids::ValueIds;
 use self::index::Index;
 use self::lifetime::Lifetime;
@@ -101,7 +101,7 @@ pub(crate) use self::watch::{Watcher, Watchers};
 pub struct Table {
     /// Itself, for what outlives a call: writers and iterators.
     me: Weak<Self>,
-    identity: Arc<Identity>,
+    identity: Arc<TableIdentity>,
     context: Arc<Context>,
     health: Arc<Health>,
     lifetime: Arc<Lifetime>,

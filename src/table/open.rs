@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::context::Context;
 use super::health::Health;
-use super::identity::Identity;
+use super::identity::TableIdentity;
 use super::ids::ValueIds;
 use super::index::Index;
 use super::lifetime::{Lifetime, duration_ns};
@@ -90,7 +90,7 @@ impl Table {
             descriptors: Arc::clone(&context.descriptors),
             cache: Arc::clone(&context.run_cache),
         };
-        let identity = Arc::new(Identity {
+        let identity = Arc::new(TableIdentity {
             name: name.to_owned(),
             id: file.id(),
             number: file.number,

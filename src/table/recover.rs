@@ -262,7 +262,7 @@ impl Table {
             shards.iter().flat_map(PackedShard::file).for_each(|file| file.forget_cached());
         };
         let is_whole = |entry: &Entry| self.is_whole(entry, &shards);
-        let plan = replay::plan(&keys, *trust, forget_cached, is_whole)?;
+        let plan = replay::judge(&keys, *trust, forget_cached, is_whole)?;
         if plan.replayed.cut_bytes > 0 {
             *trust = Trust::Synced;
         }
@@ -322,7 +322,7 @@ impl Table {
         &self,
         segment: &ActiveSegment,
         keys: &crate::disk::DiskFile,
-        plan: &replay::Plan,
+        plan: &replay::LogVerdict,
     ) -> Result<()> {
         replay::apply(keys, plan, |key, mention, in_batch| {
             let hash = self.identity.hash(key);

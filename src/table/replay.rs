@@ -22,7 +22,7 @@ const RECORD_START_BYTES: usize = 4096;
 
 /// What of a log counts.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct LogVerdict {
     pub(super) replayed: Replayed,
     /// How many values stand behind the end, though their records are good.
     pub(super) dropped: usize,
@@ -143,12 +143,12 @@ impl LogContent {
 
 /// Reads the log and judges it. `is_whole` is asked about values that no synced mark covers, after
 /// `forget_cached` has seen to it that they are looked at as the drive has them.
-pub(super) fn plan(
+pub(super) fn judge(
     keys: &DiskFile,
     trust: Trust,
     forget_cached: impl FnOnce(),
     is_whole: impl Fn(&Entry) -> bool,
-) -> Result<Plan> {
+) -> Result<LogVerdict> {
     let mut content = LogContent::read(keys)?;
     if !content.is_synced() {
         forget_cached();
@@ -165,13 +165,13 @@ pub(super) fn plan(
     let dropped = suspects.values.iter().filter(|value| !counts(value)).count();
     let live = suspects.values.iter().filter(counts).filter(|value| end < value.outdated_by);
     let dedicated = live.map(|value| value.entry.dedicated).filter(|shard| *shard != 0);
-    Ok(Plan { replayed, dropped, id_max, unsynced_dedicated: dedicated.collect() })
+    Ok(LogVerdict { replayed, dropped, id_max, unsynced_dedicated: dedicated.collect() })
 }
 
 /// Reads the log again and hands on what counts: key, mention, and whether it is of a batch.
 pub(super) fn apply(
     keys: &DiskFile,
-    plan: &Plan,
+    plan: &LogVerdict,
     mut show: impl FnMut(&[u8], Mention, bool),
 ) -> Result<()> {
     key_log::replay(keys, |record, end| {

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use super::active::ActiveSegment;
 use super::context::Context;
 use super::health::Health;
-use super::identity::Identity;
+use super::identity::TableIdentity;
 use super::lifetime::Lifetime;
 use super::sealed::{SealedSegment, SealedSegments};
 use super::signals::Signals;
@@ -35,7 +35,7 @@ use crate::layout::segment_files::SegmentDirs;
 /// The segments of one table.
 #[derive(Debug)]
 pub(super) struct Segments {
-    identity: Arc<Identity>,
+    identity: Arc<TableIdentity>,
     context: Arc<Context>,
     health: Arc<Health>,
     lifetime: Arc<Lifetime>,
@@ -54,7 +54,7 @@ pub(super) struct Segments {
 /// What the segments of a table are made of.
 #[derive(Debug)]
 pub(super) struct Surroundings<'a> {
-    pub(super) identity: &'a Arc<Identity>,
+    pub(super) identity: &'a Arc<TableIdentity>,
     pub(super) context: &'a Arc<Context>,
     pub(super) health: &'a Arc<Health>,
     pub(super) lifetime: &'a Arc<Lifetime>,
