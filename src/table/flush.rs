@@ -2,27 +2,8 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::Table;
 use crate::error::Result;
-use crate::sync::Condvar;
-
-/// One flush at a time; whoever asks while it runs shares the next one.
-#[derive(Debug, Default)]
-pub(super) struct GroupFlush {
-    state: Mutex<FlushProgress>,
-    finished: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct FlushProgress {
-    /// Flushes that have begun, counted.
-    begun: u64,
-    /// The last one that has ended.
-    ended: u64,
-    is_running: bool,
-}
 
 impl Table {
     /// Returns when everything stored before the call survives a power cut. Callers at the same
@@ -32,31 +13,10 @@ impl Table {
         if self.context.read_only {
             return Ok(());
         }
-        let flush = &self.flushing;
-        let mut state = flush.state.lock();
-        // A flush that has begun already may have missed what the caller wrote last.
-        let wanted = state.begun + 1;
-        while state.ended < wanted {
-            if state.is_running {
-                flush.finished.wait(&mut state);
-                continue;
-            }
-            state.is_running = true;
-            state.begun += 1;
-            let this = state.begun;
-            drop(state);
-            let result = self.sync_segments();
-            state = flush.state.lock();
-            state.is_running = false;
-            // One that failed for a lack of descriptors, which poisons nothing, tells its own caller;
-            // the others have to ask again.
-            if result.is_ok() || self.health.poisoned().is_some() {
-                state.ended = this;
-            }
-            flush.finished.notify_all();
-            result?;
-        }
-        drop(state);
+        // A lack of descriptors, which poisons nothing, ends a sync for its own caller alone.
+        let is_poisoned = || self.health.poisoned().is_some();
+        self.flushing.share(|| self.sync_segments(), is_poisoned)?;
+        // It may have been somebody else's that failed.
         self.health.check_not_poisoned()
     }
 

@@ -39,6 +39,7 @@ mod expire;
 mod find;
 mod flush;
 mod folders;
+mod group_flush;
 mod health;
 mod hold;
 mod identity;
@@ -71,7 +72,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use self::flush::GroupFlush;
+use self::group_flush::GroupFlush;
 use self::health::Health;
 use self::identity::TableIdentity;
 use self::ids::ValueIds;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::Table;
 use super::context::Context;
+use super::group_flush::GroupFlush;
 use super::health::Health;
 use super::identity::TableIdentity;
 use super::ids::ValueIds;
@@ -14,7 +16,6 @@ use super::locks::Locks;
 use super::sealed::RunFiles;
 use super::segments::{Segments, Surroundings};
 use super::signals::Signals;
-use super::{Table, flush};
 use crate::disk::DiskPath;
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
@@ -122,7 +123,7 @@ impl Table {
             segments,
             index,
             upkeep_io: Mutex::default(),
-            flushing: flush::GroupFlush::default(),
+            flushing: GroupFlush::default(),
             signals,
         });
         table.recover().inspect_err(|_| table.abandon())?;
