@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::active::{ActiveSegment, Change};
+use super::active::{ActiveSegment, NameChange};
 use super::draft::Draft;
 use super::folders::{Parents, is_mentioned};
 use super::{Table, key};
@@ -29,7 +29,7 @@ impl Table {
             self.mention_parents(active, key, self.context.clock.now_ns(), Parents::Require)?;
             let _stripe = self.locks.lock(key);
             let entry = self.find_settling(key)?;
-            active.mention(&Change::remove(hash, key, &entry, active.number))
+            active.mention(&NameChange::remove(hash, key, &entry, active.number()))
         })
     }
 
@@ -41,7 +41,7 @@ impl Table {
             let _stripe = self.locks.lock(key);
             match self.find_live_entry(hash, key)? {
                 Some(entry) if entry.id == id => {
-                    active.mention(&Change::remove(hash, key, &entry, active.number))?;
+                    active.mention(&NameChange::remove(hash, key, &entry, active.number()))?;
                     Ok(true)
                 }
                 _ => Ok(false),
@@ -61,18 +61,18 @@ impl Table {
             }
             let _stripe = self.locks.lock(key);
             let mut entry = self.find_settling(key)?;
-            if entry.kind() == Kind::Folder && entry.location.segment != active.number {
+            if entry.kind() == Kind::Folder && !active.holds(&entry) {
                 return self.put_folder(active, key, entry.id, attributes, Some(&entry));
             }
             entry.attributes = Attributes { mode: keep_kind(&entry, attributes), ..attributes };
             entry.attributes.ctime_ns =
                 entry.attributes.ctime_ns.max(i64::try_from(now_ns).unwrap_or(i64::MAX));
-            let earlier = (entry.location.segment != active.number).then_some(entry.location);
+            let earlier = (!active.holds(&entry)).then_some(entry.location);
             if earlier.is_some() {
                 entry = self.copy_record(active, key, &entry, entry.id, entry.written_at_ns)?;
             }
             entry.supersedes = earlier.or(entry.supersedes);
-            active.mention(&Change::put(hash, key, entry))?;
+            active.mention(&NameChange::put(hash, key, entry))?;
             Ok(entry)
         })
     }
@@ -156,14 +156,13 @@ impl Table {
         let now_ns = i64::try_from(self.context.clock.now_ns()).unwrap_or(i64::MAX);
         let mut moved = *entry;
         moved.attributes.ctime_ns = moved.attributes.ctime_ns.max(now_ns);
-        let own = entry.location.segment == active.number;
+        let own = active.holds(entry);
         if !own || !fits_in_place(entry, to) {
             moved = self.copy_record(active, to, &moved, entry.id, entry.written_at_ns)?;
         }
-        moved.supersedes = target.and_then(|target| target.supersedes_in(active.number));
-        let removal = Change::remove(self.identity.hash(from), from, entry, active.number);
-        let mut put = Change::put(self.identity.hash(to), to, moved);
-        put.superseded_bytes = target.map_or(0, |target| target.value_bytes);
+        moved.supersedes = target.and_then(|target| target.supersedes_in(active.number()));
+        let removal = NameChange::remove(self.identity.hash(from), from, entry, active.number());
+        let put = NameChange::put(self.identity.hash(to), to, moved).instead_of(target);
         active.mention_all(&[removal, put])?;
         Ok(moved)
     }
@@ -186,7 +185,7 @@ impl Table {
             self.check_free(hash, to)?;
             let mut entry = self.copy_record(active, to, &source, id, now_ns)?;
             entry.supersedes = None;
-            active.mention(&Change::put(hash, to, entry))?;
+            active.mention(&NameChange::put(hash, to, entry))?;
             Ok(entry)
         })
     }
@@ -240,13 +239,13 @@ impl Table {
         record: Location,
         dedicated: u32,
     ) -> Result<u32> {
-        if record.segment == active.number {
+        if record.segment == active.number() {
             return Ok(dedicated);
         }
         // Not from the cache: its path may be one from before the file was stored.
         let source = self.segments.dirs().open(&values_name(record.segment, dedicated))?;
         let number = active.reserve_dedicated();
-        let target = source.at().with_file_name(values_name(active.number, number));
+        let target = source.at().with_file_name(values_name(active.number(), number));
         source.at().hard_link(&target)?;
         active.note_dedicated(Arc::new(source));
         Ok(number)

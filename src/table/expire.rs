@@ -35,7 +35,7 @@ impl Table {
         if !self.lifetime.is_past(segment.last_written_ns()) {
             return Ok(false);
         }
-        let number = segment.number;
+        let number = segment.number();
         let is_lowest = self.segments.view().sealed.keys().all(|sealed| *sealed > number);
         let may_go = is_lowest && !self.is_expiry_held();
         if may_go {

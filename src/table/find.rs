@@ -73,7 +73,7 @@ impl Table {
 
     fn find_in_view(&self, view: &View, hash: KeyHash, key: &[u8]) -> Result<Option<KeyHit>> {
         for segment in view.unsealed() {
-            match segment.memtable.get(hash, key) {
+            match segment.memtable().get(hash, key) {
                 Some(Mention::Put(entry)) => return Ok(Some(KeyHit::Entry(entry))),
                 Some(Mention::Removed { .. }) => return Ok(None),
                 None => {}

@@ -5,7 +5,7 @@
 //! one lookup. The first write below a folder in a segment repeats the folder's entry there; every
 //! further one only finds it and moves its modification time.
 
-use super::active::{ActiveSegment, Change};
+use super::active::{ActiveSegment, NameChange};
 use super::draft::Draft;
 use super::iter::Direction;
 use super::{Table, key};
@@ -55,7 +55,7 @@ impl Table {
             if !self.folder_is_empty(folder)? {
                 return Err(Error::FolderNotEmpty { key: printable(folder) });
             }
-            active.mention(&Change::remove(hash, folder, &entry, active.number))
+            active.mention(&NameChange::remove(hash, folder, &entry, active.number()))
         })?;
         self.touch_parent(folder);
         Ok(())
@@ -115,7 +115,7 @@ impl Table {
             self.lifetime.touch(now);
             return Ok(());
         };
-        if active.memtable.touch_folder(self.identity.hash(parent), parent, now) {
+        if active.memtable().touch_folder(self.identity.hash(parent), parent, now) {
             return Ok(());
         }
         let _one_at_a_time = self.locks.lock_folders();
@@ -168,8 +168,8 @@ impl Table {
         let draft = Draft::empty(id, attributes, self.context.clock.now_ns());
         self.locks.note_folder();
         let mut entry = draft.append(active, hash, folder)?;
-        entry.supersedes = earlier.and_then(|earlier| earlier.supersedes_in(active.number));
-        active.mention(&Change::put(hash, folder, entry))?;
+        entry.supersedes = earlier.and_then(|earlier| earlier.supersedes_in(active.number()));
+        active.mention(&NameChange::put(hash, folder, entry))?;
         Ok(entry)
     }
 
@@ -185,7 +185,7 @@ impl Table {
         let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
         match key::parent(key) {
             Some(parent) => {
-                active.memtable.touch_folder(self.identity.hash(parent), parent, now);
+                active.memtable().touch_folder(self.identity.hash(parent), parent, now);
             }
             None => self.lifetime.touch(now),
         }
@@ -208,5 +208,5 @@ impl Table {
 
 /// Whether the active segment itself says that the key stands for something.
 pub(super) fn is_mentioned(active: &ActiveSegment, hash: KeyHash, key: &[u8]) -> bool {
-    matches!(active.memtable.get(hash, key), Some(Mention::Put(_)))
+    matches!(active.memtable().get(hash, key), Some(Mention::Put(_)))
 }

@@ -109,8 +109,8 @@ impl Index {
         view: &View,
         lowest_live: SegmentNumber,
     ) -> Result<bool> {
-        let mut changes = Vec::with_capacity(segment.memtable.len());
-        for (sort_key, mention) in segment.memtable.in_order() {
+        let mut changes = Vec::with_capacity(segment.memtable().len());
+        for (sort_key, mention) in segment.memtable().in_order() {
             changes.extend(self.change_of(&sort_key, &mention));
         }
         let live_keys = key_count(view.sealed.values()) + changes.len() as u64;
@@ -118,8 +118,8 @@ impl Index {
             return Ok(false);
         }
         let marked = self.keymap()?.complete_up_to();
-        if segment.number.0 >= marked.0.saturating_add(MARK_SEGMENTS) {
-            self.mark_indexed(segment.number)?;
+        if segment.number().0 >= marked.0.saturating_add(MARK_SEGMENTS) {
+            self.mark_indexed(segment.number())?;
         }
         Ok(true)
     }

@@ -107,7 +107,7 @@ impl Table {
     fn layers(&self) -> Result<(Vec<Layer>, Choose)> {
         let view = self.segments.view();
         let memtables =
-            view.unsealed().map(|segment| Layer::Memtable(Arc::clone(&segment.memtable)));
+            view.unsealed().map(|segment| Layer::Memtable(Arc::clone(segment.memtable())));
         let mut layers: Vec<Layer> = memtables.collect();
         for segment in view.sealed.values().rev() {
             if !self.lifetime.is_past(segment.summary.last_written_at_ns) {

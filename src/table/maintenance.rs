@@ -60,7 +60,7 @@ impl Table {
                 return;
             }
             if let Some(active) = &self.segments.view().active {
-                active.memtable.put_many_in_order();
+                active.memtable().put_many_in_order();
             }
         }
     }

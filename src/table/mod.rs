@@ -60,6 +60,7 @@ mod sealed;
 mod segments;
 mod settings;
 mod signals;
+mod take_up;
 mod usage;
 mod view;
 mod watch;

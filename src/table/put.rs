@@ -5,7 +5,7 @@
 //! key's hash chooses, the mention to the key log, then into the memtable. Until the log has it
 //! nothing refers to the record; from then on it survives a kill of the process.
 
-use super::active::Change;
+use super::active::NameChange;
 use super::draft::Draft;
 use super::folders::Parents;
 use super::{Table, key};
@@ -39,7 +39,7 @@ impl Table {
             let _stripe = self.locks.lock_file(hash);
             self.check_free(hash, key)?;
             let entry = draft.append(active, hash, key)?;
-            active.mention(&Change::put(hash, key, entry))?;
+            active.mention(&NameChange::put(hash, key, entry))?;
             Ok(entry)
         })
     }
@@ -64,7 +64,7 @@ impl Table {
             let mut changes = Vec::with_capacity(pairs.len());
             for (&hash, &(key, value)) in hashes.iter().zip(pairs) {
                 let draft = Draft::empty(self.ids.take()?, attributes, now_ns).with_value(value);
-                changes.push(Change::put(hash, key, draft.append(active, hash, key)?));
+                changes.push(NameChange::put(hash, key, draft.append(active, hash, key)?));
             }
             active.mention_all(&changes)
         })

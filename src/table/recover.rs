@@ -7,23 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Table;
-use super::active::{ActiveSegment, Change};
-use super::replay::{self, Trust};
+use super::replay::Trust;
 use super::sealed::SealedSegment;
 use super::view::View;
 use crate::disk::DiskPath;
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Mention};
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::{LOG_HEADER_BYTES, LOG_MAGIC};
 use crate::format::run_footer::RunSummary;
 use crate::format::segment_metadata::{SEGMENT_METADATA_BYTES, SegmentMetadata, SegmentSummary};
-use crate::layout::segment_files::{Listing, SegmentFile, keys_name, metadata_name, values_name};
-use crate::segment::key_log::{self, KeyLog};
-use crate::segment::packed::PackedShard;
+use crate::layout::segment_files::{Listing, SegmentFile, keys_name, metadata_name};
+use crate::segment::key_log;
 
 /// A segment found on disk.
 struct FoundSegment {
@@ -50,15 +46,15 @@ impl Table {
         let mut unsealed = Vec::new();
         let mut trust = Trust::Whole;
         for (number, segment) in found {
-            match self.sealed_summary(number, &segment)? {
-                Some(summary) => {
-                    self.ids.note_given_out(summary.value_id_max);
-                    if summary.folders > 0 {
-                        self.locks.note_folder();
-                    }
-                    sealed.insert(number, Arc::new(SealedSegment::new(number, summary)));
+            if let Some(summary) = self.sealed_summary(number, &segment)? {
+                self.ids.note_given_out(summary.value_id_max);
+                if summary.folders > 0 {
+                    self.locks.note_folder();
                 }
-                None => unsealed.push(self.take_up(segment, &listing, &mut trust)?),
+                sealed.insert(number, Arc::new(SealedSegment::new(number, summary)));
+            } else {
+                let FoundSegment { metadata, metadata_path } = segment;
+                unsealed.push(self.take_up(metadata, metadata_path, &listing, &mut trust)?);
             }
             self.segments.note_number(number);
         }
@@ -77,7 +73,7 @@ impl Table {
             spare = unsealed.pop();
         }
         // Only the newest segment takes writes; others were being sealed.
-        if unsealed.last().is_some_and(|last| last.number > newest_sealed) {
+        if unsealed.last().is_some_and(|last| last.number() > newest_sealed) {
             view.active = unsealed.pop();
         }
         if view.active.is_some() && !self.context.read_only {
@@ -85,7 +81,7 @@ impl Table {
             self.signals.note_write();
         }
         for segment in &unsealed {
-            *segment.gate.write() = true;
+            segment.close();
         }
         view.sealing = unsealed.into_iter().rev().collect();
         view.sealed = Arc::new(sealed);
@@ -225,149 +221,11 @@ impl Table {
         let damage = || Error::corrupt(&segment.metadata_path, 88, reason);
         self.metadata_of_keys(number, damage())?.sealed.ok_or_else(damage)
     }
-
-    /// Takes an unsealed segment up again from its key log. When something of it is lost, nothing
-    /// that came later is trusted.
-    fn take_up(
-        &self,
-        found: FoundSegment,
-        listing: &Listing,
-        trust: &mut Trust,
-    ) -> Result<Arc<ActiveSegment>> {
-        let metadata = found.metadata;
-        let number = metadata.segment;
-        let open = |name: String| {
-            if self.context.read_only {
-                self.segments.dirs().open(&name)
-            } else {
-                self.segments.dirs().open_writable(&name)
-            }
-        };
-        let keys = Arc::new(open(keys_name(number))?);
-        key_log::check_header(&key_log::read_header(&keys)?, self.identity.id, number, &keys)?;
-        let mut shards = Vec::with_capacity(usize::from(metadata.shards));
-        for shard in 0..u32::from(metadata.shards) {
-            let opened = match open(values_name(number, shard)) {
-                Err(Error::MissingFile { table, name })
-                    if !self.context.roots.missing().is_empty() =>
-                {
-                    PackedShard::absent(&table, name)
-                }
-                other => PackedShard::new(Arc::new(other?))?,
-            };
-            shards.push(opened);
-        }
-        let forget_cached = || {
-            keys.forget_cached();
-            shards.iter().flat_map(PackedShard::file).for_each(|file| file.forget_cached());
-        };
-        let is_whole = |entry: &Entry| self.is_whole(entry, &shards);
-        let plan = replay::judge(&keys, *trust, forget_cached, is_whole)?;
-        if plan.replayed.cut_bytes > 0 {
-            *trust = Trust::Synced;
-        }
-        self.ids.note_given_out(plan.id_max);
-        if !self.context.read_only {
-            key_log::cut(&keys, plan.replayed)?;
-            let leftover = keys.at().temporary();
-            if leftover.exists()? {
-                leftover.unlink()?;
-            }
-        }
-        let keys_path = keys.at().clone();
-        let log = KeyLog::resume(Arc::clone(&keys), plan.replayed.bytes);
-        let segment =
-            ActiveSegment::assemble(metadata, found.metadata_path, keys_path, shards, log);
-        self.replay(&segment, &keys, &plan)?;
-        if !self.context.read_only {
-            // Whoever wrote them was killed before they were synced.
-            for shard in &plan.unsynced_dedicated {
-                match self.segments.dirs().open(&values_name(number, *shard)) {
-                    Ok(file) => segment.note_dedicated(Arc::new(file)),
-                    Err(error) => {
-                        log::warn!("table {}: it is not synced: {error}", self.identity.name);
-                    }
-                }
-            }
-        }
-        let dedicated = listing.files.iter().filter_map(|(file, _)| match file {
-            SegmentFile::Values(of, shard) if *of == number => Some(shard + 1),
-            _ => None,
-        });
-        segment.next_dedicated.fetch_max(dedicated.max().unwrap_or(0), Ordering::AcqRel);
-        if plan.dropped > 0 {
-            log::warn!(
-                "table {}: a power cut took {} values of segment {number}, the last ones stored",
-                self.identity.name,
-                plan.dropped
-            );
-        }
-        Ok(Arc::new(segment))
-    }
-
-    /// Whether the record of an entry, and its value, are as they were written.
-    fn is_whole(&self, entry: &Entry, shards: &[PackedShard]) -> bool {
-        let Some(shard) = shards.get(usize::from(entry.location.shard)) else { return false };
-        // What cannot be looked at is not judged: readers get the error.
-        let Ok(file) = shard.file() else { return true };
-        replay::is_whole(entry, file, |dedicated| {
-            let file =
-                self.segments.dirs().open(&values_name(entry.location.segment, dedicated))?;
-            file.forget_cached();
-            Ok(Arc::new(file))
-        })
-    }
-
-    fn replay(
-        &self,
-        segment: &ActiveSegment,
-        keys: &crate::disk::DiskFile,
-        plan: &replay::LogVerdict,
-    ) -> Result<()> {
-        replay::apply(keys, plan, |key, mention, in_batch| {
-            let hash = self.identity.hash(key);
-            if let Mention::Put(entry) = &mention {
-                if entry.location.segment == segment.number
-                    && let Some(shard) = segment.shards.get(usize::from(entry.location.shard))
-                {
-                    shard.keep_clear_of(entry.location.offset, u64::from(entry.record_bytes));
-                }
-                self.ids.note_given_out(entry.id.0);
-                let written = i64::try_from(entry.written_at_ns).unwrap_or(i64::MAX);
-                if key.ends_with(b"/") {
-                    self.locks.note_folder();
-                }
-                if is_new_name(entry, segment.memtable.get(hash, key)) {
-                    match super::key::parent(key) {
-                        Some(parent) => {
-                            let parent_hash = self.identity.hash(parent);
-                            segment.memtable.touch_folder(parent_hash, parent, written);
-                        }
-                        None => self.lifetime.touch_again(written),
-                    }
-                }
-                segment.show(&Change::put(hash, key, *entry), in_batch);
-            } else {
-                let change = Change { hash, key, mention, superseded_bytes: 0 };
-                segment.show(&change, in_batch);
-            }
-        })
-    }
 }
 
 /// Whether a shard or key log is as it was made.
 fn is_blank(path: &DiskPath) -> Result<bool> {
     Ok(path.open()?.len()? <= LOG_HEADER_BYTES as u64)
-}
-
-/// Whether a mention, read from a log, brought a name into its folder. One that changed attributes,
-/// or repeated a folder in this segment, must leave the folder's time alone: it may have been set.
-fn is_new_name(entry: &Entry, before: Option<Mention>) -> bool {
-    let is_same = |before: &Mention| {
-        matches!(before, Mention::Put(known)
-            if (known.id, known.written_at_ns) == (entry.id, entry.written_at_ns))
-    };
-    entry.supersedes.is_none() && !before.as_ref().is_some_and(is_same)
 }
 
 /// What a run tells of its segment.

@@ -44,7 +44,7 @@ impl View {
     pub(crate) fn last_written_up_to_ns(&self, last: SegmentNumber) -> Option<u64> {
         let sealed = self.sealed.range(..=last).map(|(_, segment)| segment.summary);
         let sealed = sealed.map(|summary| summary.last_written_at_ns);
-        let unsealed = self.unsealed().filter(|segment| segment.number <= last);
+        let unsealed = self.unsealed().filter(|segment| segment.number() <= last);
         sealed.chain(unsealed.map(|segment| segment.last_written_ns())).max()
     }
 
@@ -53,7 +53,7 @@ impl View {
         if let Some(sealed) = self.sealed.get(&segment) {
             return Some(sealed.summary.last_written_at_ns);
         }
-        let unsealed = self.unsealed().find(|unsealed| unsealed.number == segment)?;
+        let unsealed = self.unsealed().find(|unsealed| unsealed.number() == segment)?;
         Some(unsealed.last_written_ns())
     }
 

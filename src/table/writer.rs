@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::active::{ActiveSegment, Change};
+use super::active::{ActiveSegment, NameChange};
 use super::draft::Draft;
 use super::folders::Parents;
 use super::{Table, key};
@@ -340,13 +340,13 @@ impl SpillFile {
     /// Makes the file a dedicated shard of the active segment, and returns its number.
     fn move_into(&mut self, table: &Table, active: &ActiveSegment, id: ValueId) -> Result<u32> {
         if let Some((segment, number)) = self.dedicated
-            && segment == active.number
+            && segment == active.number()
         {
             active.note_dedicated(Arc::clone(&self.file));
             return Ok(number);
         }
         let number = active.reserve_dedicated();
-        let target = |path: &DiskPath| path.with_file_name(values_name(active.number, number));
+        let target = |path: &DiskPath| path.with_file_name(values_name(active.number(), number));
         if self.dedicated.is_some() {
             // What was stored before is in an earlier segment, which keeps its name for the file.
             match self.path.hard_link(&target(&self.path)) {
@@ -360,7 +360,7 @@ impl SpillFile {
             self.path.rename(&target)?;
         }
         self.path = target;
-        self.dedicated = Some((active.number, number));
+        self.dedicated = Some((active.number(), number));
         active.note_dedicated(Arc::clone(&self.file));
         Ok(number)
     }
@@ -430,8 +430,8 @@ impl Table {
             };
             draft.place(place(active)?);
             let mut entry = draft.append(active, hash, key)?;
-            entry.supersedes = own.and_then(|own| own.supersedes_in(active.number));
-            active.mention(&Change::put(hash, key, entry))?;
+            entry.supersedes = own.and_then(|own| own.supersedes_in(active.number()));
+            active.mention(&NameChange::put(hash, key, entry))?;
             Ok(entry)
         })
     }

@@ -126,7 +126,7 @@ impl Segments {
     /// Swaps a sealed segment in for the memtable it was.
     pub(super) fn show_sealed(&self, sealed: &Arc<SealedSegment>, is_indexed: bool) {
         self.change(|view| {
-            view.sealing.retain(|sealing| sealing.number != sealed.number);
+            view.sealing.retain(|sealing| sealing.number() != sealed.number);
             Arc::make_mut(&mut view.sealed).insert(sealed.number, Arc::clone(sealed));
             if !is_indexed {
                 view.unindexed.insert(0, Arc::clone(sealed));
@@ -138,14 +138,14 @@ impl Segments {
     /// Leaves a closed segment that holds nothing, on a drive that has failed, to whoever opens the
     /// table next.
     pub(super) fn forget_unused(&self, number: SegmentNumber) {
-        self.change(|view| view.sealing.retain(|sealing| sealing.number != number));
+        self.change(|view| view.sealing.retain(|sealing| sealing.number() != number));
         self.signals.note_sealed();
     }
 
     /// Shows nothing any more of the segments up to `last`, whose going is durable.
     pub(super) fn hide_up_to(&self, last: SegmentNumber) {
         self.change(|view| {
-            view.sealing.retain(|segment| segment.number > last);
+            view.sealing.retain(|segment| segment.number() > last);
             view.unindexed.retain(|segment| segment.number > last);
             Arc::make_mut(&mut view.sealed).retain(|number, _| *number > last);
             self.lowest_live.fetch_max(last.0.saturating_add(1), Ordering::AcqRel);

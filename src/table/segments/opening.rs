@@ -4,7 +4,6 @@
 //! write opens another. The closed one waits for the sealer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Segments;
 use crate::error::Result;
@@ -43,12 +42,13 @@ impl Segments {
     pub(in crate::table) fn rotate(&self, active: &ActiveSegment) {
         let _change = self.change.lock();
         let view = self.view.load_full();
-        let Some(current) = view.active.as_ref().filter(|current| current.number == active.number)
+        let Some(current) =
+            view.active.as_ref().filter(|current| current.number() == active.number())
         else {
             return;
         };
         let current = Arc::clone(current);
-        *current.gate.write() = true;
+        current.close();
         self.change_locked(|view| {
             view.active = None;
             view.sealing.insert(0, current);
@@ -58,8 +58,8 @@ impl Segments {
 
     /// When the active segment is to be closed for its age, ns since the epoch.
     pub(in crate::table) fn closes_at_ns(&self, active: &ActiveSegment) -> Option<u64> {
-        let since_ns = active.in_use_since_ns.load(Ordering::Acquire);
-        self.lifetime.closes_at_ns(since_ns).filter(|_| active.key_count() > 0)
+        let closes_at_ns = self.lifetime.closes_at_ns(active.in_use_since_ns());
+        closes_at_ns.filter(|_| active.key_count() > 0)
     }
 
     /// Closes the active segment when all of it has expired or it is old.

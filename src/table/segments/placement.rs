@@ -4,8 +4,6 @@
 //! else is left. Placement looks at the room when a file is begun; what grows after that is looked
 //! after each time a part of the room that was last seen has been used.
 
-use std::sync::atomic::Ordering;
-
 use super::Segments;
 use crate::error::Result;
 use crate::format::location::SegmentNumber;
@@ -41,19 +39,16 @@ impl Segments {
     pub(in crate::table) fn ensure_room(&self) -> Result<()> {
         let view = self.view.load();
         let Some(active) = &view.active else { return Ok(()) };
-        let used = active.record_bytes.load(Ordering::Relaxed);
-        if used < active.room_until.load(Ordering::Relaxed) {
+        if !active.has_used_its_room() {
             return Ok(());
         }
         let available = active.roots().map(|root| self.available(root)).min();
         match available {
             Some(0) => {
-                self.choose_root(active.number.0.into(), 1)?;
+                self.choose_root(active.number().0.into(), 1)?;
                 self.rotate(active);
             }
-            Some(available) => {
-                active.room_until.store(used.saturating_add(step(available)), Ordering::Relaxed);
-            }
+            Some(available) => active.note_room(step(available)),
             None => {}
         }
         Ok(())

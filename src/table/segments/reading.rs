@@ -58,12 +58,7 @@ impl Segments {
     /// power cut while headers were being rewritten leaves such. Sealing writes it anew.
     fn read_unsettled(&self, entry: &Entry) -> Option<(RecordBytes, Arc<DiskFile>)> {
         let view = self.view.load();
-        let segment = view.unsealed().find(|segment| segment.number == entry.location.segment)?;
-        let shard = segment.shards.get(usize::from(entry.location.shard))?;
-        let file = Arc::clone(shard.file().ok()?);
-        let record = RecordBytes::read_half_rewritten(&file, entry).ok()?;
-        segment.have_rewritten(entry.location);
-        Some((record, file))
+        view.unsealed().find(|segment| segment.holds(entry))?.read_half_rewritten(entry)
     }
 
     /// The open file of a shard, packed or dedicated.
@@ -73,10 +68,10 @@ impl Segments {
         shard: u32,
     ) -> Result<Arc<DiskFile>> {
         let view = self.view.load();
-        if let Some(unsealed) = view.unsealed().find(|unsealed| unsealed.number == segment)
-            && let Some(packed) = usize::try_from(shard).ok().and_then(|i| unsealed.shards.get(i))
+        if let Some(unsealed) = view.unsealed().find(|unsealed| unsealed.number() == segment)
+            && let Some(packed) = unsealed.packed_file(shard)
         {
-            return packed.file().map(Arc::clone);
+            return packed.map(Arc::clone);
         }
         let key = FileKey { table: self.identity.number, segment, file: shard };
         self.context.descriptors.get(key, || self.dirs.open(&values_name(segment, shard)))

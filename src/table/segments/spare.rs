@@ -21,10 +21,7 @@ use crate::table::active::ActiveSegment;
 impl Segments {
     /// Has the next segment made when the active one is half full.
     pub(super) fn ask_for_spare(&self, active: &ActiveSegment) {
-        let config = &self.context.config;
-        let is_half_full = active.key_count() >= config.segment_keys_max / 2
-            || active.record_bytes.load(Ordering::Relaxed) >= config.segment_bytes_max / 2;
-        if is_half_full && !active.successor_asked.swap(true, Ordering::Relaxed) {
+        if active.ask_for_successor(&self.context.config) {
             self.signals.wake_upkeep();
         }
     }
@@ -32,8 +29,7 @@ impl Segments {
     /// Makes the spare that was asked for.
     pub(in crate::table) fn make_spare(&self) -> Result<()> {
         let view = self.view.load();
-        let is_asked =
-            view.active.as_ref().is_some_and(|a| a.successor_asked.load(Ordering::Relaxed));
+        let is_asked = view.active.as_ref().is_some_and(|active| active.is_successor_asked());
         let mut spare = self.spare_io.lock();
         if is_asked && spare.is_none() {
             *spare = Some(self.make_segment()?);
@@ -49,7 +45,7 @@ impl Segments {
         }
         match spare.take() {
             Some(spare) => {
-                spare.in_use_since_ns.store(self.context.clock.now_ns(), Ordering::Release);
+                spare.begin_use(self.context.clock.now_ns());
                 Ok(spare)
             }
             None => self.make_segment(),
@@ -114,7 +110,7 @@ impl Segments {
     fn remove_blank(&self, segment: &ActiveSegment) {
         // The metadata first, durably: without it the rest is cleared away when the table is
         // opened, with it the rest is required.
-        let metadata = &segment.metadata_path;
+        let metadata = segment.metadata_path();
         if let Err(error) = metadata.unlink().and_then(|()| metadata.sync_parent()) {
             if !self.is_on_failed_root(segment) {
                 self.health.poison_if_sync(&error);
@@ -122,9 +118,7 @@ impl Segments {
             log::warn!("table {}: an unused segment stays: {error}", self.identity.name);
             return;
         }
-        let shards = segment.shards.iter().filter_map(|shard| shard.file().ok());
-        let shards = shards.map(|file| file.at());
-        for path in std::iter::once(&segment.keys_path).chain(shards) {
+        for path in segment.other_paths() {
             if let Err(error) = path.unlink() {
                 log::warn!("table {}: an unused file stays: {error}", self.identity.name);
             }

@@ -26,16 +26,14 @@ impl Segments {
                 self.open_next()?;
                 continue;
             };
-            let gate = active.gate.read();
-            if *gate {
-                drop(gate);
+            let Some(passage) = active.enter() else {
                 // Whoever closed it holds the lock until the view has a new state.
                 drop(self.change.lock());
                 continue;
-            }
+            };
             self.health.check_open()?;
             let result = write(active);
-            drop(gate);
+            drop(passage);
             self.signals.note_write();
             if active.unsynced_bytes() >= UNSYNCED_BYTES_MAX {
                 self.signals.hurry_flush();
@@ -69,12 +67,9 @@ impl Segments {
             self.with_active(|_| Ok(()))?;
             let view = self.view.load_full();
             let Some(active) = &view.active else { continue };
-            let gate = active.gate.write();
-            if *gate {
-                continue;
-            }
+            let Some(passage) = active.enter_alone() else { continue };
             let result = write(active);
-            drop(gate);
+            drop(passage);
             self.signals.note_write();
             return result;
         }
@@ -84,7 +79,7 @@ impl Segments {
     pub(in crate::table) fn wait_for_writes(&self) {
         let _change = self.change.lock();
         if let Some(active) = &self.view.load().active {
-            drop(active.gate.write());
+            active.wait_for_writes();
         }
     }
 }

@@ -192,7 +192,7 @@ fn a_dead_record_with_a_torn_header_does_not_keep_its_segment_from_being_sealed(
     table.remove(b"removed").unwrap();
     table.flush().unwrap();
     let active = table.segments.view().active.clone().unwrap();
-    let shard = active.shards[usize::from(removed.location.shard)].file().unwrap();
+    let shard = active.packed_file(removed.location.shard.into()).unwrap().unwrap();
     shard.write_all_at(&[0xff; 8], removed.location.offset + 20).unwrap();
     drop(active);
     seal_all(&table);
@@ -206,7 +206,7 @@ fn one_shard(fixture: &Fixture) -> (Db, Arc<Table>, PathBuf) {
     table.set_shards(1).unwrap();
     table.put(b"kept", b"value").unwrap();
     let active = table.segments.view().active.clone().unwrap();
-    let shard = active.shards[0].file().unwrap().path().to_path_buf();
+    let shard = active.packed_file(0).unwrap().unwrap().path().to_path_buf();
     (db, table, shard)
 }
 
@@ -329,7 +329,7 @@ fn a_segment_is_sealed_once_although_the_keymap_cannot_be_written() {
     let (errno, below) = (libc::EIO, Some(keymap));
     faults.arrange(Fault { nth: 1, errno, lasts: true, below, tears: false });
     let active = table.segments.view().active.clone().unwrap();
-    let run = active.keys_path.to_path_buf();
+    let run = active.other_paths().next().unwrap().to_path_buf();
     table.segments.rotate(&active);
     drop(active);
     table.upkeep().unwrap_err();
@@ -354,7 +354,7 @@ fn a_flush_leaves_a_segment_blank_in_which_nothing_was_stored() {
     let fixture = Fixture::new(1);
     let (db, table) = fixture.create();
     table.segments.open_next().unwrap();
-    let metadata = table.segments.view().active.as_ref().unwrap().metadata_path.to_path_buf();
+    let metadata = table.segments.view().active.as_ref().unwrap().metadata_path().to_path_buf();
     table.flush().unwrap();
     drop(table);
     db.kill();
@@ -453,7 +453,7 @@ fn a_segment_in_which_nothing_was_stored_is_no_loss_when_its_drive_fails() {
     let below = Some(fixture.options.roots[1].clone());
     faults.arrange(Fault { nth: 1, errno: libc::EIO, lasts: true, below, tears: false });
     table.put(b"elsewhere", b"its value").unwrap();
-    assert_ne!(table.entry(b"elsewhere").unwrap().unwrap().location.segment, blank.number);
+    assert_ne!(table.entry(b"elsewhere").unwrap().unwrap().location.segment, blank.number());
     table.upkeep().unwrap();
     assert!(table.segments.view().sealing.is_empty());
     table.flush().unwrap();

@@ -161,11 +161,11 @@ fn the_next_segment_is_made_early_and_is_no_trace_of_use() {
     for number in 60..90 {
         table.put(format!("k{number}").as_bytes(), b"x").unwrap();
     }
-    assert_eq!(table.segments.view().active.as_ref().unwrap().number, SegmentNumber(1));
+    assert_eq!(table.segments.view().active.as_ref().unwrap().number(), SegmentNumber(1));
     for number in 90..120 {
         table.put(format!("k{number}").as_bytes(), b"x").unwrap();
     }
-    assert_eq!(table.segments.view().active.as_ref().unwrap().number, SegmentNumber(2));
+    assert_eq!(table.segments.view().active.as_ref().unwrap().number(), SegmentNumber(2));
     table.upkeep().unwrap();
     drop(table);
     db.close().unwrap();
