@@ -74,6 +74,32 @@ pub enum Error {
         max: u64,
     },
 
+    /// A batch holds more names than are stored in one step.
+    #[error(
+        "a batch may have {max} bytes of keys and entries, and these {keys} keys have {bytes}; split it, or `put` the values one by one"
+    )]
+    BatchTooLarge {
+        /// How many keys it has.
+        keys: usize,
+        /// What they take, in bytes.
+        bytes: u64,
+        /// What they may take, in bytes.
+        max: u64,
+    },
+
+    /// A value is too long to be one of a batch.
+    #[error(
+        "the value of {key:?} has {bytes} bytes, and a value in a batch may have {max}; `put` it by itself"
+    )]
+    BatchValueTooLong {
+        /// The key, made printable.
+        key: String,
+        /// The length of the value, in bytes.
+        bytes: u64,
+        /// The longest value that a batch takes, in bytes.
+        max: u64,
+    },
+
     /// A table name breaks the rule for table names.
     #[error(
         "invalid table name {name:?}: use 1 to 128 letters, digits, '-', '_' and '.', not starting with '.'"
@@ -326,6 +352,21 @@ impl Error {
             _ => None,
         };
         matches!(errno, Some(libc::EMFILE | libc::ENFILE))
+    }
+}
+
+/// For what reads and writes through [`io::Read`] and [`io::Write`]. The error itself is inside.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Io { source, .. } => source.kind(),
+            Error::NoSpace { .. } => io::ErrorKind::StorageFull,
+            Error::Corrupt { .. } => io::ErrorKind::InvalidData,
+            Error::ValueTooLong { .. } => io::ErrorKind::FileTooLarge,
+            Error::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }
 

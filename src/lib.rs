@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use littfs::{Attributes, Db, Direction, Kind, OpenOptions, TableSettings};
+//! use littfs::{Db, Direction, OpenOptions, TableSettings};
 //!
 //! # fn main() -> littfs::Result<()> {
 //! # let scratch = tempfile::tempdir().expect("a scratch folder");
@@ -17,8 +17,7 @@
 //!     ttl: Some(Duration::from_secs(7 * 24 * 3600)),
 //!     ..TableSettings::default()
 //! };
-//! let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, db.clock().now_ns());
-//! let frames = db.create_table("frames", settings, owner)?;
+//! let frames = db.open_or_create_table("frames", settings)?;
 //!
 //! frames.put(b"2026/cam1/0001.jpg", b"...")?;
 //! assert!(frames.put(b"2026/cam1/0001.jpg", b"again").is_err(), "a value is written once");
@@ -82,6 +81,7 @@ mod fs;
 #[cfg(feature = "mount")]
 pub mod fuse;
 pub mod info;
+pub mod key;
 mod keymap;
 mod layout;
 #[cfg(feature = "mount")]
@@ -112,5 +112,4 @@ pub use crate::root_id::RootId;
 pub use crate::roots::{LOCK_FILE_NAME, LOG_FILE_NAME};
 pub use crate::table::{
     Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,
-    check_file_key,
 };

@@ -5,10 +5,9 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use littfs::config::Config;
-use littfs::{Attributes, Db, Error, Kind, Table, check_file_key, check_table_name};
+use littfs::{Attributes, Db, Error, Kind, Table, check_table_name, key};
 
 use super::args::{GetArguments, PutArguments};
 use super::database::{Access, open};
@@ -23,7 +22,7 @@ const FOLDER_MODE: u32 = 0o755;
 pub(super) fn put(arguments: &PutArguments) -> Outcome {
     // What was typed first: a mistyped name must not leave a new table or database behind.
     check_table_name(&arguments.table)?;
-    check_file_key(arguments.key.as_bytes())?;
+    key::check(arguments.key.as_bytes())?;
     let mut source: Box<dyn Read> = match &arguments.file {
         Some(file) if file != Path::new("-") => Box::new(open_source(file)?),
         _ => Box::new(io::stdin().lock()),
@@ -54,7 +53,7 @@ fn store(
     source: &mut dyn Read,
 ) -> Result<(), Failure> {
     let key = arguments.key.as_bytes();
-    let table = table_or_new(db, config, &arguments.table)?;
+    let table = db.open_or_create_table(&arguments.table, config.table_settings())?;
     if table.exists(key)? {
         return Err(Error::Exists { key: arguments.key.to_string_lossy().into_owned() }.into());
     }
@@ -81,16 +80,6 @@ fn store(
 fn own(kind: Kind, permissions: u32, now_ns: u64) -> Attributes {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     Attributes::new(kind, permissions, uid, gid, now_ns)
-}
-
-fn table_or_new(db: &Db, config: &Config, name: &str) -> Result<Arc<Table>, Failure> {
-    match db.table(name) {
-        Err(Error::NoSuchTable { .. }) => {
-            let attributes = own(Kind::Folder, FOLDER_MODE, db.clock().now_ns());
-            Ok(db.create_table(name, config.table_settings(), attributes)?)
-        }
-        found => Ok(found?),
-    }
 }
 
 fn create_parents(table: &Table, key: &[u8], now_ns: u64) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::format::attributes::Attributes;
+use crate::format::attributes::{Attributes, Kind};
 use crate::layout::check_table_name;
 use crate::names::BlockCache;
 use crate::roots::{Roots, RootsOptions};
@@ -136,8 +136,30 @@ impl Db {
         Ok(db)
     }
 
+    /// The table of this name, made with these settings if there is none. The settings of a table
+    /// that is there stay as they are.
+    pub fn open_or_create_table(&self, name: &str, settings: TableSettings) -> Result<Arc<Table>> {
+        match self.table(name) {
+            Err(Error::NoSuchTable { .. }) => match self.create_table(name, settings) {
+                // Somebody else was faster.
+                Err(Error::TableExists { .. }) => self.table(name),
+                made => made,
+            },
+            found => found,
+        }
+    }
+
+    /// Makes a table. Where it is mounted, it belongs to whoever runs this program, who alone can
+    /// write to it (mode 0755).
+    pub fn create_table(&self, name: &str, settings: TableSettings) -> Result<Arc<Table>> {
+        let (uid, gid) = self.0.context.owner;
+        let now_ns = self.0.context.clock.now_ns();
+        let attributes = Attributes::new(Kind::Folder, 0o755, uid, gid, now_ns);
+        self.create_table_with(name, settings, attributes)
+    }
+
     /// Makes a table. Mode, owner and times of its folder come from `attributes`.
-    pub fn create_table(
+    pub fn create_table_with(
         &self,
         name: &str,
         settings: TableSettings,

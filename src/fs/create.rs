@@ -85,7 +85,7 @@ impl Fs {
             return self.open_existing(parent, name, flags);
         }
         let attributes = self.new_attributes(caller, &child.folder, Kind::File, mode);
-        let writer = child.table.writer()?;
+        let writer = child.table.writer_in_folder()?;
         let place = Name { parent, key: child.key.into_boxed_slice() };
         let file = Arc::new(OpenFile::new(child.table, writer, place, attributes, None));
         self.names.insert(parent, name, &file);
@@ -124,7 +124,7 @@ impl Fs {
         let _held = self.name_locks.lock(parent, name);
         self.refuse_existing(&child)?;
         let attributes = self.new_attributes(caller, &child.folder, Kind::File, mode);
-        let entry = child.table.writer()?.store(&child.key, attributes)?;
+        let entry = child.table.writer_in_folder()?.store(&child.key, attributes)?;
         self.name_locks.changed(parent);
         Ok(self.learn_entry(&child.table, &child.key, &entry))
     }

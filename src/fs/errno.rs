@@ -83,7 +83,9 @@ impl From<Error> for Errno {
             | Error::InvalidTableName { .. }
             | Error::InvalidSetting { .. } => Self::EINVAL,
             Error::KeyTooLong { .. } => Self::ENAMETOOLONG,
-            Error::ValueTooLong { .. } => Self::EFBIG,
+            Error::ValueTooLong { .. }
+            | Error::BatchTooLarge { .. }
+            | Error::BatchValueTooLong { .. } => Self::EFBIG,
             Error::NoSuchTable { .. } | Error::NotFound { .. } => Self::ENOENT,
             Error::TableExists { .. } | Error::Exists { .. } => Self::EEXIST,
             Error::TableNotEmpty { .. } | Error::FolderNotEmpty { .. } => Self::ENOTEMPTY,

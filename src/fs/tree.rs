@@ -33,7 +33,7 @@ impl Fs {
     fn make_table(&self, caller: Caller, name: &str, mode: u32) -> Result<Found> {
         let top = *self.top.lock();
         let attributes = self.new_attributes(caller, &top, Kind::Folder, mode);
-        let table = self.db.create_table(name, self.table_settings, attributes)?;
+        let table = self.db.create_table_with(name, self.table_settings, attributes)?;
         self.touch_top();
         Ok(self.found_table(&table))
     }

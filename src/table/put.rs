@@ -26,7 +26,7 @@ impl Table {
         self.health.check_writable()?;
         key::check_file(key)?;
         if value.len() as u64 > self.context.config.spill_bytes {
-            let mut writer = self.new_writer(Parents::Make)?;
+            let mut writer = self.writer()?;
             writer.write_at(0, value)?;
             return writer.store(key, attributes);
         }
@@ -44,8 +44,9 @@ impl Table {
         })
     }
 
-    /// Stores several values, all of them or none. Each must fit a packed shard, and together they
-    /// must fit one log record (64 MiB of keys and entries).
+    /// Stores several values, all of them or none. Each may have as many bytes as stay out of files
+    /// of their own, 4 MiB unless the database was opened otherwise, and keys and entries together
+    /// 64 MiB; what is longer is for [`Table::put`].
     pub fn put_batch(&self, pairs: &[(&[u8], &[u8])]) -> Result<()> {
         self.health.check_writable()?;
         self.check_batch(pairs)?;
@@ -79,14 +80,17 @@ impl Table {
                 return Err(Error::Exists { key: printable(key) });
             }
             if value.len() as u64 > self.context.config.spill_bytes {
-                return Err(Error::ValueTooLong { max: self.context.config.spill_bytes });
+                return Err(Error::BatchValueTooLong {
+                    key: printable(key),
+                    bytes: value.len() as u64,
+                    max: self.context.config.spill_bytes,
+                });
             }
             log_bytes += mention_bytes_max(key.len());
         }
         if log_bytes > BODY_BYTES_MAX {
-            let allowed = "a batch may have 64 MiB of keys and entries; split it";
-            let value = format!("{} keys", pairs.len());
-            return Err(Error::InvalidSetting { setting: "batch", value, allowed });
+            let (bytes, max) = (log_bytes as u64, BODY_BYTES_MAX as u64);
+            return Err(Error::BatchTooLarge { keys: pairs.len(), bytes, max });
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! descriptor and go on growing through another. Bytes that were stored stay as they are until
 //! then: a file of its own only grows behind them, and is copied before they are written over.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,7 +17,7 @@ use super::folders::Parents;
 use super::{Table, key};
 use crate::disk::{DiskFile, DiskPath};
 use crate::error::{Error, Result, printable};
-use crate::format::attributes::Attributes;
+use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::format::location::{SegmentNumber, ValueId};
 use crate::format::record::{BLOCK_BYTES, VALUE_BYTES_MAX};
@@ -30,7 +31,30 @@ const SPILL_BYTES_MIN: u64 = 4096;
 /// Read and written at a time when a value is copied.
 const COPY_BYTES: usize = 1 << 20;
 
-/// A value being written.
+/// A value being written, in any order and of any length; see [`Table::writer`].
+///
+/// It takes bytes at any offset by [`Writer::write_at`], and at its end as [`Write`]. However they
+/// come, nothing is stored before [`Writer::finish`] or [`Writer::store`]: until then no key stands
+/// for it, and when it is dropped nothing is left of it. [`Write::flush`] does nothing.
+///
+/// ```
+/// # let scratch = tempfile::tempdir()?;
+/// # let options = littfs::OpenOptions {
+/// #     roots: vec![scratch.path().into()], create: true, ..Default::default()
+/// # };
+/// # let db = littfs::Db::open(options)?;
+/// use std::io::Write;
+///
+/// let table = db.create_table("logs", littfs::TableSettings::default())?;
+/// let mut writer = table.writer()?;
+/// writeln!(writer, "first line")?;
+/// std::io::copy(&mut &b"and more"[..], &mut writer)?;
+/// writer.flush()?;
+/// assert!(!table.exists(b"2026/11/host.log")?, "a flush stores nothing");
+/// writer.finish(b"2026/11/host.log")?;
+/// assert_eq!(table.get(b"2026/11/host.log")?.as_deref(), Some(&b"first line\nand more"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Writer {
     table: Arc<Table>,
@@ -65,9 +89,15 @@ struct SpillFile {
 }
 
 impl Table {
-    /// A new value. It has an identity at once, and a name when it is stored. The folders above
-    /// that name must then exist.
+    /// A new value. It has an identity at once, and a name when it is stored. Folders above that
+    /// name that are missing are made then, as [`Table::put`] does.
     pub fn writer(&self) -> Result<Writer> {
+        self.new_writer(Parents::Make)
+    }
+
+    /// A new value that is refused when the folders above its name are not there, as file systems
+    /// do.
+    pub(crate) fn writer_in_folder(&self) -> Result<Writer> {
         self.new_writer(Parents::Require)
     }
 
@@ -92,7 +122,7 @@ impl Table {
         Ok(writer)
     }
 
-    pub(super) fn new_writer(&self, parents: Parents) -> Result<Writer> {
+    fn new_writer(&self, parents: Parents) -> Result<Writer> {
         self.health.check_writable()?;
         Ok(Writer {
             table: self.shared()?,
@@ -298,6 +328,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Stores the bytes under a key that is free, as [`Table::put`] does.
+    pub fn finish(mut self, key: &[u8]) -> Result<Entry> {
+        let attributes = self.table.default_attributes(Kind::File);
+        self.store(key, attributes)
+    }
+
     /// Stores the bytes so far under `key`. Repeated calls supersede what was stored before.
     /// Nothing happens when neither bytes nor key nor attributes changed.
     pub fn store(&mut self, key: &[u8], attributes: Attributes) -> Result<Entry> {
@@ -333,6 +369,19 @@ impl Writer {
         self.is_dirty = false;
         self.stored = Some(entry);
         Ok(entry)
+    }
+}
+
+/// Writes at the end.
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_at(self.len(), bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: what was written is stored by [`Writer::finish`] or [`Writer::store`] alone.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

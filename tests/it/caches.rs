@@ -48,7 +48,7 @@ impl Embedded {
 
     fn make_table(&self, name: &str) {
         let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.db.clock().now_ns());
-        self.db.create_table(name, TableSettings::default(), owner).expect("a table");
+        self.db.create_table_with(name, TableSettings::default(), owner).expect("a table");
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use littfs::clock::Clock;
-use littfs::{Attributes, Db, Kind, OpenOptions, TableSettings};
+use littfs::{Db, OpenOptions, TableSettings};
 
 use self::load::Load;
 use self::report::Report;
@@ -102,8 +102,6 @@ fn open(root: &Path, clock: Clock) -> Result<Db, Failure> {
 /// Opens a scratch database and makes the table.
 fn create(root: &Path, clock: Clock) -> Result<Db, Failure> {
     let db = open(root, clock)?;
-    let owner = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    let attributes = Attributes::new(Kind::Folder, 0o755, owner.0, owner.1, db.clock().now_ns());
-    db.create_table(TABLE, TableSettings::default(), attributes)?;
+    db.create_table(TABLE, TableSettings::default())?;
     Ok(db)
 }

@@ -137,7 +137,7 @@ fn the_name_of_a_table_that_could_not_be_dropped_can_be_used_again() {
         faults.heal();
         assert!(is_over || dropped.is_err(), "{nth}");
         let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
-        let table = db.create_table("table", TableSettings::default(), attributes).unwrap();
+        let table = db.create_table_with("table", TableSettings::default(), attributes).unwrap();
         table.put(b"of the second", b"value").unwrap();
         drop(table);
         db.close().unwrap();

@@ -3,6 +3,7 @@
 mod budgets;
 mod clock;
 mod concurrency;
+mod face;
 mod found;
 mod model;
 mod power;
@@ -50,7 +51,7 @@ impl Fixture {
         let db = self.open();
         let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
         let settings = TableSettings { shards: 4, ..TableSettings::default() };
-        let table = db.create_table("table", settings, attributes).unwrap();
+        let table = db.create_table_with("table", settings, attributes).unwrap();
         (db, table)
     }
 
@@ -309,7 +310,7 @@ fn a_dropped_table_is_gone_and_its_name_free() {
     db.remove_table("table").unwrap();
     assert!(matches!(table.put(b"c", b""), Err(Error::TableDropped { .. })));
     let (number, attributes) = (table.number(), table.attributes());
-    let again = db.create_table("table", TableSettings::default(), attributes).unwrap();
+    let again = db.create_table_with("table", TableSettings::default(), attributes).unwrap();
     assert_ne!(again.number(), number);
     assert_eq!(keys(&again), Vec::<String>::new());
     again.put(b"a", b"2").unwrap();

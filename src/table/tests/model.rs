@@ -236,7 +236,7 @@ impl World {
             let attributes = self.table().attributes();
             let db = self.db.clone().unwrap();
             db.drop_table(&name).unwrap();
-            self.table = Some(db.create_table(&name, settings, attributes).unwrap());
+            self.table = Some(db.create_table_with(&name, settings, attributes).unwrap());
             self.model.values.clear();
         }
     }

@@ -177,7 +177,7 @@ impl Story {
         let settings = TableSettings { ttl, grace: 1000 * TTL, shards: 2 };
         let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.options.clock.now_ns());
         let begun = self.at();
-        let result = db.create_table(table, settings, owner).map(drop);
+        let result = db.create_table_with(table, settings, owner).map(drop);
         let ended = self.note(&format!("make table {table}"), result);
         self.model.table(table, begun, ended, true);
         self.model.ttl(table, (begun, ended), ttl);

@@ -88,8 +88,8 @@ impl Fixture {
         let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
         let ttl = Some(10 * HOUR);
         let settings = TableSettings { shards: 2, ttl, ..TableSettings::default() };
-        let t = db.create_table("t", settings, owner).expect("t");
-        let other = db.create_table("other", settings, owner).expect("other");
+        let t = db.create_table_with("t", settings, owner).expect("t");
+        let other = db.create_table_with("other", settings, owner).expect("other");
         let mut model = Model::default();
         for number in 0..20 {
             model.put(&t, &format!("expired/{number}"), b"to be dropped");
