@@ -30,7 +30,8 @@ pub enum Error {
     },
 
     /// Bytes on disk are not what they must be.
-    #[error("{} is damaged at byte {offset}: {reason}; `littfs check` shows what suffers, `littfs check --repair` mends what can be mended", path.display())]
+    #[error("{} is damaged at byte {offset}: {reason}; `littfs check` shows what suffers, \
+        `littfs check --repair` mends what can be mended", path.display())]
     Corrupt {
         /// The damaged file.
         path: PathBuf,
@@ -41,7 +42,8 @@ pub enum Error {
     },
 
     /// A file was written by a later version of this program.
-    #[error("{} has format version {found}, but this littfs reads only up to version {supported}; use a newer littfs", path.display())]
+    #[error("{} has format version {found}, but this littfs reads only up to version {supported}; \
+        use a newer littfs", path.display())]
     FutureVersion {
         /// The file.
         path: PathBuf,
@@ -203,7 +205,8 @@ pub enum Error {
 
     /// An earlier sync failed, so the table takes no more writes.
     #[error(
-        "table {table:?} is read-only since a write to its drive failed ({reason}); check the drive, then reopen the database"
+        "table {table:?} is read-only since a write to its drive failed ({reason}); check the drive, \
+            then reopen the database"
     )]
     Poisoned {
         /// The table.
@@ -280,7 +283,8 @@ pub enum Error {
     },
 
     /// One file name was found in two roots.
-    #[error("{} and {} have the same name; a file may be in one root only: remove the copy that is not wanted", first.display(), second.display())]
+    #[error("{} and {} have the same name; a file may be in one root only: remove the copy that is \
+        not wanted", first.display(), second.display())]
     DuplicateFile {
         /// The first of the two.
         first: PathBuf,
@@ -290,7 +294,8 @@ pub enum Error {
 
     /// A file that a table needs is in none of the roots.
     #[error(
-        "{name} of table {table:?} is missing in every root; put it back, or let `littfs check --repair` keep what is left"
+        "{name} of table {table:?} is missing in every root; put it back, \
+            or let `littfs check --repair` keep what is left"
     )]
     MissingFile {
         /// The table.

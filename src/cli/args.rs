@@ -336,13 +336,15 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "SIZE", value_parser = littfs::config::parse_bytes)]
     pub(crate) value_bytes: Option<u64>,
     /// Length of each key; keys look random
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(16..=255))]
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(value_parser = clap::value_parser!(u16).range(16..=255))]
     pub(crate) key_bytes: u16,
     /// How many values are read, in random order [default: as many as are stored]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub(crate) reads: Option<u64>,
     /// Threads that store and read; with more than one, one alone is measured too
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: u16,
     /// Into how many rounds puts and gets are divided
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=99))]

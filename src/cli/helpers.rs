@@ -172,7 +172,8 @@ fn understand(helper: &MountHelper, options: &Options) -> Result<MountArguments,
     if !source.as_bytes().contains(&b'/') {
         if options.roots.is_empty() && options.config.is_none() {
             return fail(format!(
-                "the source {} names no data: give root directories such as /mnt/a/litt:/mnt/b/litt or a configuration file, or root=DIR or config=FILE among the options",
+                "the source {} names no data: give root directories such as /mnt/a/litt:/mnt/b/litt \
+                    or a configuration file, or root=DIR or config=FILE among the options",
                 source.display()
             ));
         }

@@ -181,11 +181,13 @@ mod tests {
             ),
             (
                 &["littfs", "mout", "/x"],
-                "unrecognized subcommand 'mout'; some similar subcommands exist: 'put', 'umount', 'mount'; see `littfs --help`",
+                "unrecognized subcommand 'mout'; some similar subcommands exist: 'put', 'umount', \
+                    'mount'; see `littfs --help`",
             ),
             (
                 &["littfs", "ls", "--jsn"],
-                "unexpected argument '--jsn' found; a similar argument exists: '--json'; see `littfs ls --help`",
+                "unexpected argument '--jsn' found; a similar argument exists: '--json'; \
+                    see `littfs ls --help`",
             ),
         ] {
             let error = Arguments::try_parse_from(line).expect_err("wrong usage");

@@ -26,7 +26,8 @@ impl MountPlan {
             mount_options::parse(&arguments.options, unknown).map_err(Failure::Message)?;
         if options.remount {
             return fail(
-                "a mount is changed by `mount -o remount,ro` or `mount -o remount,rw`; everything else needs `littfs umount` and a new mount",
+                "a mount is changed by `mount -o remount,ro` or `mount -o remount,rw`; \
+                    everything else needs `littfs umount` and a new mount",
             );
         }
         options.degraded |= arguments.database.degraded;

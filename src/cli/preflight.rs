@@ -51,7 +51,8 @@ fn check_existing(roots: &[PathBuf]) -> Result<(), Failure> {
     match roots.iter().find(|root| !root.is_dir()) {
         None => Ok(()),
         Some(root) => fail(format!(
-            "root {0}: there is no such directory; is its drive mounted? For a new database make it with `mkdir -p {0}`",
+            "root {0}: there is no such directory; is its drive mounted? For a new database make it \
+                with `mkdir -p {0}`",
             root.display()
         )),
     }
@@ -84,7 +85,8 @@ fn check_apart(mountpoint: &Path, real: &Path, roots: &[PathBuf]) -> Result<(), 
         let root = real_path(root);
         if root.starts_with(real) || real.starts_with(&root) {
             return fail(format!(
-                "cannot mount on {}: it and the root {} are inside one another; choose a directory apart from it",
+                "cannot mount on {}: it and the root {} are inside one another; \
+                    choose a directory apart from it",
                 mountpoint.display(),
                 root.display()
             ));

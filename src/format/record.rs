@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 | 4 | magic `LFR` and version 1 |
 //! | 4 | 4 | CRC32C of bytes 8 .. 80 + key capacity |
-//! | 8 | 2 | flags: 1 = the bytes are in a dedicated shard, 2 = dead (removed or taken the place of before its segment was sealed) |
+//! | 8 | 2 | flags: 1 = the bytes are in a dedicated shard, 2 = dead |
 //! | 10 | 2 | key length, 1..=4095 |
 //! | 12 | 2 | key capacity, a multiple of 8 not below the key length |
 //! | 14 | 2 | zero |
@@ -20,6 +20,9 @@
 //! | | value length | the bytes, unless they are in a dedicated shard |
 //! | | 4 each | block checksums, when the value is longer than one block of 64 KiB |
 //! | | 0..7 | zeros up to a multiple of 8 |
+//!
+//! A record is dead when its value was removed, or another took its place, before its segment was
+//! sealed.
 //!
 //! The value CRC is that of the bytes when they fit one block, else that of the encoded block
 //! checksums, which are the CRC32C of each 64 KiB of the value. So every byte is covered, and a

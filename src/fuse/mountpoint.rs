@@ -75,7 +75,8 @@ fn check_fuse(mountpoint: &Path, allow_other: bool) -> Result<()> {
     if let Err(error) = fs::OpenOptions::new().read(true).write(true).open(DEVICE) {
         let reason = match error.kind() {
             ErrorKind::NotFound => format!(
-                "there is no {DEVICE}; load the kernel module with `modprobe fuse`, or give the container the device"
+                "there is no {DEVICE}; load the kernel module with `modprobe fuse`, \
+                    or give the container the device"
             ),
             ErrorKind::PermissionDenied => {
                 format!("{DEVICE} may not be opened by this user; check its permissions")
@@ -87,7 +88,8 @@ fn check_fuse(mountpoint: &Path, allow_other: bool) -> Result<()> {
     let device = fs::metadata(DEVICE).map_err(|error| refused(mountpoint, error.to_string()))?;
     if !is_fuse_device(&device) {
         let reason = format!(
-            "{DEVICE} is not the FUSE device, which `mknod {DEVICE} c 10 229` makes; in a container, give it the device of the host"
+            "{DEVICE} is not the FUSE device, which `mknod {DEVICE} c 10 229` makes; in a container, \
+                give it the device of the host"
         );
         return Err(refused(mountpoint, reason));
     }

@@ -93,8 +93,9 @@ pub(crate) fn encode(file: &TableFile, path: &Path) -> Result<Vec<u8>> {
     file.encode().map_err(|malformed| malformed.in_file(path, 0))
 }
 
-/// Writes the table file into the folders of a table, durably. Roots to be left out are those that have failed: the newest copy counts, so they are
-/// merely behind. When all are to be left out none is, so that the failure is seen.
+/// Writes the table file into the folders of a table, durably. Roots to be left out are those that
+/// have failed: the newest copy counts, so they are merely behind. When all are to be left out none
+/// is, so that the failure is seen.
 pub(crate) fn write_everywhere(
     folders: &[DiskPath],
     is_left_out: impl Fn(RootId) -> bool,

@@ -98,7 +98,8 @@ fn refuse_foreign(path: &Path, names: &[std::ffi::OsString]) -> Result<()> {
         Some(name) => Err(root_error(
             path,
             format!(
-                "it holds other files ({}, ...) and no {ROOT_FILE_NAME}; a new root must be an empty directory",
+                "it holds other files ({}, ...) and no {ROOT_FILE_NAME}; \
+                    a new root must be an empty directory",
                 name.display()
             ),
         )),
@@ -113,7 +114,8 @@ pub(super) fn lock(disk: &Disk, path: &Path, read_only: bool) -> Result<Lock> {
         Err(Error::Io { source, .. }) if read_only && is_refusal(&source) => disk.open(&name),
         Err(Error::Io { source, .. }) if is_refusal(&source) => {
             let reason = format!(
-                "it cannot be written to: {source}; mount the drive writable or put the permissions right (or mount with -o ro)"
+                "it cannot be written to: {source}; mount the drive writable or put the permissions \
+                    right (or mount with -o ro)"
             );
             return Err(root_error(path, reason));
         }
@@ -144,7 +146,9 @@ fn try_lock(root: &Path, file: &File) -> Result<()> {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(root_error(
             root,
-            "it is in use by another littfs; if it is mounted, the mounted folder offers the same through ordinary files (ls, cp, cat), and `littfs umount` ends the mount",
+            "it is in use by another littfs; if it is mounted, \
+                the mounted folder offers the same through ordinary files (ls, cp, cat), \
+                and `littfs umount` ends the mount",
         )),
         Err(TryLockError::Error(source)) => Err(Error::io(Operation::Lock, root, None, source)),
     }

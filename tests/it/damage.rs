@@ -109,7 +109,8 @@ fn check_repairs_what_stands_twice_and_says_what_it_did() {
     home.sh(&format!(
         "for f in r1/littfs.root r0/t/table.metadata r*/t/segments/1.keys; do {flip} $f; done"
     ));
-    home.sh("rm r*/t/segments/2.keys r*/t/segments/1.metadata; cp r0/t/keymap/data/*.map r0/t/keymap/data/99.map");
+    home.sh("rm r*/t/segments/2.keys r*/t/segments/1.metadata; \
+        cp r0/t/keymap/data/*.map r0/t/keymap/data/99.map");
     let before = home
         .sh("md5sum r1/littfs.root r0/t/table.metadata r*/t/segments/1.keys | cut -c-32 | sort");
     let refused = home.try_mount(&[]);
@@ -128,7 +129,9 @@ fn check_repairs_what_stands_twice_and_says_what_it_did() {
     }
     assert!(run.stderr.contains("may be deleted"), "{}", run.stderr);
     // What was there is kept, and nothing of it is needed.
-    let kept = home.sh("find r0/.replaced-1 r1/.replaced-1 -name littfs.root -o -name table.metadata -o -name 1.keys | xargs md5sum | cut -c-32 | sort");
+    let kept = home
+        .sh("find r0/.replaced-1 r1/.replaced-1 -name littfs.root -o -name table.metadata \
+        -o -name 1.keys | xargs md5sum | cut -c-32 | sort");
     assert_eq!(kept, before);
     home.sh("rm -r r0/.replaced-1 r1/.replaced-1");
     home.mount();

@@ -126,7 +126,8 @@ fn large_values_and_folders_expire_and_their_space_comes_back() {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).expect("read");
     assert_eq!(bytes.len(), 20 << 20);
-    home.sh("mkdir -p m/t/a/b; echo x > m/t/a/b/large; cat m/t/a/b/large; rmdir m/t/a 2>&1 | grep -q 'not empty'");
+    home.sh("mkdir -p m/t/a/b; echo x > m/t/a/b/large; cat m/t/a/b/large; \
+        rmdir m/t/a 2>&1 | grep -q 'not empty'");
 }
 
 #[test]

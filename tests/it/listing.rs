@@ -292,7 +292,8 @@ fn handles_and_forgotten_inodes_take_no_memory() {
 #[test]
 fn a_large_folder_is_taken_away_as_a_whole() {
     let home = Mounted::with(1, SMALL_SEGMENTS);
-    home.sh("mkdir -p m/t/d/e && cd m/t/d && seq -f %05g 3000 | xargs touch && cd e && seq 500 | xargs mkdir");
+    home.sh("mkdir -p m/t/d/e && cd m/t/d && seq -f %05g 3000 | xargs touch && cd e && seq 500 | \
+        xargs mkdir");
     assert_eq!(home.sh("ls -U m/t/d | wc -l; find m/t/d | wc -l"), "3001\n3502\n");
     home.sh("rm -r m/t/d");
     let left: BTreeSet<String> = home.sh("ls m/t").lines().map(str::to_owned).collect();

@@ -92,7 +92,10 @@ fn a_settling_file_can_be_put_right_or_thrown_away() {
 #[test]
 fn set_user_id_goes_with_a_new_owner_and_with_new_bytes() {
     let home = Mounted::new();
-    home.sh("for f in a b c d; do echo $f > m/t/$f; done; chmod 6755 m/t/a m/t/b; chmod 2745 m/t/c; mkdir -m 2755 m/t/h");
+    home.sh(
+        "for f in a b c d; do echo $f > m/t/$f; done; chmod 6755 m/t/a m/t/b; chmod 2745 m/t/c; \
+        mkdir -m 2755 m/t/h",
+    );
     // As everywhere: set-group-id stays where the group may not execute, and on folders.
     home.sh(
         "chown 5 m/t/a; chgrp 6 m/t/b; chown 5:6 m/t/c m/t/h; chmod 4755 m/t/d; chown 0:0 m/t/d",

@@ -37,7 +37,8 @@ fn a_user_mounts_writes_reads_and_unmounts() {
         &home,
         r#"
         mounts m
-        findmnt -n -o FSTYPE,SOURCE m; findmnt -n -o OPTIONS m | grep -o -w -e nosuid -e nodev -e "user_id=$(id -u daemon)"
+        findmnt -n -o FSTYPE,SOURCE m
+        findmnt -n -o OPTIONS m | grep -o -w -e nosuid -e nodev -e "user_id=$(id -u daemon)"
         user mkdir m/t
         user bash -c 'for i in 1 2 3; do echo $i > m/t/$i; done; cat m/t/*; chmod 600 m/t/1; rm m/t/2'
         user stat -c '%U:%G %a' m m/t m/t/1

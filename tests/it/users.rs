@@ -217,10 +217,12 @@ ann 'chgrp 3000 t/a'; bob 'chgrp 3000 t/g/c'; show t/g/c
 ann 'chmod 0 t/a; cat t/a'; ann 'chmod 444 t/a; cat t/a'
 for may in r w x; do ann "test -$may t/a"; bob "test -$may t/a"; root "test -$may t/a"; done
 ann 'mkdir -m 0 t/zero; ls t/zero'; ann 'touch t/zero/x'; root 'touch t/zero/x; ls t/zero'; bob 'ls t/zero'
-ann 'mkdir -m 311 t/wx; echo 1 > t/wx/f; cat t/wx/f; ls t/wx'; bob 'cat t/wx/f; ls t/wx'; bob 'echo 2 > t/wx/g'
+ann 'mkdir -m 311 t/wx; echo 1 > t/wx/f; cat t/wx/f; ls t/wx'
+bob 'cat t/wx/f; ls t/wx'; bob 'echo 2 > t/wx/g'
 ann 'mkdir -m 755 t/own; echo 1 > t/own/f'; bob 'mv t/own t/mine'; bob 'mkdir t/bobs; mv t/own/f t/bobs/'
 root 'mv t/own/f t/bobs/'; show t/bobs/*; bob 'rm -f t/bobs/f'; show t/bobs
-bob 'touch -c t/a'; bob 'touch -c -d @5 t/a'; bob 'echo n > t/new; chmod 666 t/new'; ann 'touch -c -d @5 t/new'
+bob 'touch -c t/a'; bob 'touch -c -d @5 t/a'
+bob 'echo n > t/new; chmod 666 t/new'; ann 'touch -c -d @5 t/new'
 ann 'mkdir t/o/x'; ann 'chown -h 1001 t/l'; ann 'chown -h 1002 t/l'; bob 'rm -f t/l'; ann 'chown 1001 t'
 bob 'chmod 777 t/g'; ann 'chmod 777 .'
 root 'install -o 1001 -g 3000 -m 2750 -d t/i; install -o 1002 -g 3000 -m 640 t/a t/i/h'; show t/i t/i/h

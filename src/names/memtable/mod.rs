@@ -3,8 +3,9 @@
 //! Point operations touch a hash index only: stripes chosen by the hash of the key, each a lock, a
 //! slab and a hash table. Order is made when somebody asks for it: keys that came since the last
 //! walk wait, in the order of arrival, in the slabs, and the next walk takes them over into one
-//! ordered map, or somebody with time to spare before there are too many. A key's bytes are shared between both. So a store that is only written pays
-//! nothing for order, and one that is listed pays once for each key.
+//! ordered map, or somebody with time to spare before there are too many. A key's bytes are shared
+//! between both. So a store that is only written pays nothing for order, and one that is listed pays
+//! once for each key.
 //!
 //! Invariants: a key that was put stays, removed or not, until the memtable is dropped. Whatever
 //! was put before a walk began is in the walk. Lock order: the ordered view, then one stripe;

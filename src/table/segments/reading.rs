@@ -18,7 +18,8 @@ const WHOLE_RECORD_BYTES_MAX: usize = 64 * 1024 + 4096;
 const RECORD_START_BYTES: usize = 512;
 
 impl Segments {
-    /// Reads the record, of about this length, at a location; `None` when its segment has been dropped meanwhile.
+    /// Reads the record, of about this length, at a location; `None` when its segment has been dropped
+    /// meanwhile.
     pub(in crate::table) fn read_record(
         &self,
         location: Location,

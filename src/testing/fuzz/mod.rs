@@ -1,7 +1,7 @@
 //! Entry points for fuzzing: every decoder, whole files, and every text that people write.
 //!
-//! Each target takes any bytes and must neither panic nor hang nor take much memory. The corpora in `fuzz/corpus` go through the same functions in
-//! the tests, so that what was found once stays found.
+//! Each target takes any bytes and must neither panic nor hang nor take much memory. The corpora in
+//! `fuzz/corpus` go through the same functions in the tests, so that what was found once stays found.
 
 mod database;
 mod texts;

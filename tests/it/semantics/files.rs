@@ -106,7 +106,8 @@ assert sealed(f) == (state == 'sealed')",
     ),
     (
         "setxattr of any other name",
-        "all_fail(lambda: os.setxattr(f, 'user.other', b'x'), lambda: os.setxattr(f, 'user.littfs.ttl', b'1d'),
+        "all_fail(lambda: os.setxattr(f, 'user.other', b'x'), lambda: os.setxattr(f, \
+            'user.littfs.ttl', b'1d'),
     lambda: os.setxattr(f, 'security.x', b'x'))",
     ),
     (

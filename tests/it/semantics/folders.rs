@@ -71,7 +71,8 @@ assert os.stat(f'{d}/full/moved').st_ino == ino and not os.path.exists(f'{d}/emp
         ),
         (
             "rename, with entries",
-            "all_fail(lambda: os.rename(f'{d}/full', f'{d}/moved'), lambda: os.rename(f'{d}/full', f'{d}/empty'))",
+            "all_fail(lambda: os.rename(f'{d}/full', f'{d}/moved'), lambda: os.rename(f'{d}/full', \
+                f'{d}/empty'))",
         ),
         (
             "rename onto an empty folder",
@@ -133,7 +134,8 @@ s = os.stat(f'{mnt}/t'); assert (s.st_mode & 0o7777, s.st_uid, s.st_mtime) == (0
         ),
         (
             "chmod, chown, utimens of the top folder",
-            "all_fail(lambda: os.chmod(mnt, 0o777), lambda: os.chown(mnt, 1, 1), lambda: os.utime(mnt, (1, 1)))",
+            "all_fail(lambda: os.chmod(mnt, 0o777), lambda: os.chown(mnt, 1, 1), \
+                lambda: os.utime(mnt, (1, 1)))",
         ),
     ];
     execute("The top folder", "os.mkdir(d); store(f'{d}/f'); os.mkdir(f'{d}/sub')", WAYS);
@@ -146,7 +148,8 @@ fn names() {
             "any bytes but NUL and `/`: newlines, blanks at the end, `-rf`, `.hidden`, invalid UTF-8",
             "b = os.fsencode(d)
 names = [bytes([byte]) for byte in range(1, 256) if byte not in b'/.'] + [b'new\\nline', b'end ', b'-rf',
-    b'.hidden', b'...', b'\\xf0\\x9f\\x92\\xbe', b'\\xff\\xfe', b'e\\xcc\\x81', b'\\xc3\\xa9', bytes(range(1, 47))]
+    b'.hidden', b'...', b'\\xf0\\x9f\\x92\\xbe', b'\\xff\\xfe', b'e\\xcc\\x81', b'\\xc3\\xa9', \
+        bytes(range(1, 47))]
 for name in names: store(b + b'/' + name, name)
 assert os.listdir(b) == sorted(names)
 for name in names: assert read(b + b'/' + name) == name
@@ -193,13 +196,15 @@ assert s.st_size == 0 and stat.S_ISREG(s.st_mode) and s.st_mode & 0o7777 == 0o64
         ),
         (
             "mkfifo, mknod of a device or socket",
-            "all_fail(lambda: os.mkfifo(f'{d}/p'), *(lambda kind=kind: os.mknod(f'{d}/n', 0o600 | kind, os.makedev(1, 3))
+            "all_fail(lambda: os.mkfifo(f'{d}/p'), *(lambda kind=kind: os.mknod(f'{d}/n', \
+                0o600 | kind, os.makedev(1, 3))
     for kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)))",
         ),
         ("bind of a Unix socket", "os.chdir(d); socket.socket(socket.AF_UNIX).bind('s')"),
         (
             "open, O_TMPFILE",
-            "all_fail(lambda: os.open(d, os.O_TMPFILE | os.O_RDWR), lambda: os.open(d, os.O_TMPFILE | os.O_WRONLY))",
+            "all_fail(lambda: os.open(d, os.O_TMPFILE | os.O_RDWR), lambda: os.open(d, \
+                os.O_TMPFILE | os.O_WRONLY))",
         ),
         (
             "fallocate, FALLOC_FL_PUNCH_HOLE",
@@ -209,7 +214,8 @@ finally: os.close(fd)",
         ),
         (
             "copy_file_range, sendfile into a new file",
-            "content = os.urandom(3_000_000); store(f'{d}/from', content); source = os.open(f'{d}/from', os.O_RDONLY)
+            "content = os.urandom(3_000_000); store(f'{d}/from', content); \
+                source = os.open(f'{d}/from', os.O_RDONLY)
 fd = create(f'{d}/copy', b''); left = len(content)
 while left: left -= os.copy_file_range(source, fd, left)
 os.close(fd); assert read(f'{d}/copy') == content

@@ -66,7 +66,8 @@ for path in (mnt, f'{mnt}/t', f'{mnt}/t/d', f'{mnt}/t/f'):
         for _ in range(2):
             assert fails(errno.EOPNOTSUPP, os.getxattr, path, name), (path, name)
             assert fails(errno.EOPNOTSUPP, os.setxattr, path, name, acl), (path, name)
-    assert fails(errno.ENODATA, os.getxattr, path, 'user.x') and fails(errno.EOPNOTSUPP, os.setxattr, path, 'user.x', b'')
+    assert fails(errno.ENODATA, os.getxattr, path, 'user.x') and fails(errno.EOPNOTSUPP, \
+        os.setxattr, path, 'user.x', b'')
 assert os.listxattr(f'{mnt}/t/f') == os.listxattr(f'{mnt}/t/d') == os.listxattr(mnt) == []";
     assert_eq!(python.run(others), "yes");
 }
@@ -89,13 +90,16 @@ assert os.getxattr(f'{mnt}/t', 'user.littfs.ttl') == b'none' and sealed(f'{mnt}/
 assert os.statvfs(mnt).f_flag & os.ST_RDONLY",
             ),
             (
-                "create, open for writing, truncate, mkdir, rmdir, unlink, rename, link, symlink, chmod, chown, \
+                "create, open for writing, truncate, mkdir, rmdir, unlink, rename, link, symlink, \
+                    chmod, chown, \
                  utimens, setxattr",
                 "f, g, t = f'{mnt}/t/f', f'{mnt}/t/g', f'{mnt}/t'
 all_fail(lambda: create(g), lambda: os.open(f, os.O_WRONLY), lambda: os.open(f, os.O_RDONLY | os.O_TRUNC),
-    lambda: os.truncate(f, 5), lambda: os.mkdir(g), lambda: os.mkdir(f'{mnt}/new'), lambda: os.rmdir(f'{t}/d'),
+    lambda: os.truncate(f, 5), lambda: os.mkdir(g), lambda: os.mkdir(f'{mnt}/new'), \
+        lambda: os.rmdir(f'{t}/d'),
     lambda: os.rmdir(f'{mnt}/u'), lambda: os.unlink(f), lambda: os.rename(f, g), lambda: os.link(f, g),
-    lambda: os.symlink('x', g), lambda: os.chmod(f, 0o600), lambda: os.chmod(t, 0o700), lambda: os.chown(f, 1, 1),
+    lambda: os.symlink('x', g), lambda: os.chmod(f, 0o600), lambda: os.chmod(t, 0o700), \
+        lambda: os.chown(f, 1, 1),
     lambda: os.utime(f), lambda: os.mknod(g), lambda: os.setxattr(t, 'user.littfs.ttl', b'1d'))",
             ),
         ],

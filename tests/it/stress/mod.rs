@@ -21,7 +21,8 @@ use crate::mounted::Mounted;
 /// Set in a process that runs one test only.
 const ALONE: &str = "LITTFS_STRESS_ALONE";
 /// Segments of a few keys, and short values that have files of their own already.
-const TINY_SEGMENTS: &str = "segment_keys_max = 6\nsegment_bytes_max = \"1MiB\"\nspill_bytes = \"4KiB\"\ntable_shards = 2\n";
+const TINY_SEGMENTS: &str = "segment_keys_max = 6\nsegment_bytes_max = \"1MiB\"\nspill_bytes = \
+    \"4KiB\"\ntable_shards = 2\n";
 
 /// Runs a test in a process of its own. The processes that other tests start would close copies of
 /// the handles here, and a close is an operation that the model must know of.

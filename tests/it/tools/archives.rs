@@ -17,11 +17,13 @@ fn whatever_unpacks_stores_the_same() {
             "tar -C source -c --sparse . | tar -C m/t/d -x --sparse",
             "(cd source; zip -q -r ../m/t/a.zip .) && unzip -q m/t/a.zip -d m/t/d",
             "(cd source; zip -q - -r .) > m/t/a.zip && unzip -q m/t/a.zip -d m/t/d",
-            "(cd source; zip -q -r ../a.zip .); unzip -q a.zip -d m/t/d; unzip -q -o a.zip -d m/t/d; rm a.zip",
+            "(cd source; zip -q -r ../a.zip .); unzip -q a.zip -d m/t/d; unzip -q -o a.zip -d m/t/d; \
+                rm a.zip",
             "cp source/* m/t/d; gzip -9 m/t/d/long; gzip -d m/t/d/long.gz",
             "cp source/* m/t/d; xz -0 m/t/d/long; xz -d m/t/d/long.xz",
             "cp source/* m/t/d; bzip2 m/t/d/long; bunzip2 m/t/d/long.bz2",
-            "gzip -c source/long > m/t/long.gz; zcat m/t/long.gz > m/t/d/long; cp source/short source/empty m/t/d",
+            "gzip -c source/long > m/t/long.gz; zcat m/t/long.gz > m/t/d/long; \
+                cp source/short source/empty m/t/d",
         ],
     );
 }
@@ -29,7 +31,8 @@ fn whatever_unpacks_stores_the_same() {
 #[test]
 fn archives_on_the_mount_are_whole_and_keep_attributes() {
     let home = with_source();
-    home.sh("mkdir -p source/d/e; ln -s ../short source/d/link; ln source/long source/d/hard; chown 12:34 source/short; chmod 700 source/d/e; touch -d 2001-02-03 source/d/e source/d");
+    home.sh("mkdir -p source/d/e; ln -s ../short source/d/link; ln source/long source/d/hard; \
+        chown 12:34 source/short; chmod 700 source/d/e; touch -d 2001-02-03 source/d/e source/d");
     succeeds(
         &home,
         "tar -cf m/t/a.tar source; tar -df m/t/a.tar; tar -tf m/t/a.tar | wc -l",
@@ -45,8 +48,10 @@ fn archives_on_the_mount_are_whole_and_keep_attributes() {
     succeeds(&home, "diff -r --no-dereference source m/t/d/source", "");
     succeeds(
         &home,
-        "stat -c '%a %u %g %Y %N' m/t/d/source/short m/t/d/source/d/e m/t/d/source/d/link | sed 's/ [0-9]* .m.*link/ LINK/'",
-        "751 12 34 946684799 'm/t/d/source/short'\n700 0 0 981158400 'm/t/d/source/d/e'\n777 0 0 LINK' -> '../short'\n",
+        "stat -c '%a %u %g %Y %N' m/t/d/source/short m/t/d/source/d/e m/t/d/source/d/link | sed 's/ \
+            [0-9]* .m.*link/ LINK/'",
+        "751 12 34 946684799 'm/t/d/source/short'\n700 0 0 981158400 'm/t/d/source/d/e'\n777 0 0 \
+            LINK' -> '../short'\n",
     );
     // A finished archive grows no more.
     fails(

@@ -3,7 +3,8 @@
 use super::{fails, seal, succeeds, with_source};
 
 /// Serves the folder `source` until the shell ends.
-const SERVER: &str = "coproc SERVER { exec python3 -u -m http.server --bind 127.0.0.1 --directory source 0 2> /dev/null; }; \
+const SERVER: &str = "coproc SERVER { exec python3 -u -m http.server --bind 127.0.0.1 --directory \
+    source 0 2> /dev/null; }; \
     trap 'kill $SERVER_PID' EXIT; read -r line <&${SERVER[0]}; \
     url=http://127.0.0.1:$(expr \"$line\" : '.* port \\([0-9]*\\)')";
 

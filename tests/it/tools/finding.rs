@@ -100,7 +100,8 @@ fn ls_shows_the_same_in_any_order() {
     // Unsorted is the order of the folder, which is that of the bytes.
     succeeds(
         &home,
-        "ls -U m/t/d | head -n 3; ls -fA m/t/d | tail -n 1; ls -t m/t/d | grep f | head -n 1; ls -S m/t/d | head -n 1",
+        "ls -U m/t/d | head -n 3; ls -fA m/t/d | tail -n 1; ls -t m/t/d | grep f | head -n 1; \
+            ls -S m/t/d | head -n 1",
         "e\nf0\nf1\nlink\nf9\nf9\n",
     );
     succeeds(

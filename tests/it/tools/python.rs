@@ -26,7 +26,8 @@ with open('m/t/h', 'x') as f:
     print(*range(100000), sep='\n', file=f)
     os.fsync(f.fileno())
 assert open('m/t/h').read().split() == [str(i) for i in range(100000)]
-for mode, error in [('w', PermissionError), ('a', PermissionError), ('r+', PermissionError), ('x', FileExistsError)]:
+for mode, error in [('w', PermissionError), ('a', PermissionError), ('r+', PermissionError), ('x', \
+    FileExistsError)]:
     try:
         open('m/t/f', mode)
     except error as e:
@@ -34,7 +35,8 @@ for mode, error in [('w', PermissionError), ('a', PermissionError), ('r+', Permi
 print(open('m/t/f').read(), open('m/t/g').read())
 ",
         "w [Errno 1] Operation not permitted: 'm/t/f'\na [Errno 1] Operation not permitted: 'm/t/f'\n\
-        r+ [Errno 1] Operation not permitted: 'm/t/f'\nx [Errno 17] File exists: 'm/t/f'\none\ntwo\n 012xyz67\n",
+        r+ [Errno 1] Operation not permitted: 'm/t/f'\nx [Errno 17] File exists: 'm/t/f'\none\ntwo\n \
+            012xyz67\n",
     );
 }
 

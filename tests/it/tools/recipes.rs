@@ -39,7 +39,8 @@ fn checked(command: &str) -> String {
     };
     let shown = quoted(command.trim());
     format!(
-        "code=0; said=$({{ {command}; }} 2>&1) || code=$?; {check} || {{ echo {shown}: \"$code, $said\" >&2; exit 1; }}"
+        "code=0; said=$({{ {command}; }} 2>&1) || code=$?; {check} || {{ echo {shown}: \"$code, \
+            $said\" >&2; exit 1; }}"
     )
 }
 
@@ -47,8 +48,10 @@ fn checked(command: &str) -> String {
 fn recipes_work_as_they_are_written() {
     let home = Mounted::unmounted(1, "");
     home.mount();
-    home.sh("ln -s m mnt; mkdir -p documents/letters; printf 'first line\\nsecond line\\n' > documents/notes.txt; \
-        seq 100000 > documents/letters/long; ln -s notes.txt documents/link; touch -d 2026-01-02 documents/notes.txt");
+    home.sh("ln -s m mnt; mkdir -p documents/letters; printf 'first line\\nsecond line\\n' > \
+        documents/notes.txt; \
+        seq 100000 > documents/letters/long; ln -s notes.txt documents/link; \
+            touch -d 2026-01-02 documents/notes.txt");
     let blocks = blocks();
     assert!(blocks.len() >= 12, "{} blocks", blocks.len());
     for block in blocks {
@@ -75,7 +78,8 @@ fn recipes_work_as_they_are_written() {
     home.crash();
     succeeds(
         &home,
-        "diff -r back/letters mnt/nightly/2026-11-21/letters; tar -df mnt/t/documents.tar documents/notes.txt",
+        "diff -r back/letters mnt/nightly/2026-11-21/letters; \
+            tar -df mnt/t/documents.tar documents/notes.txt",
         "",
     );
 }

@@ -22,7 +22,8 @@ fn a_repository_works_and_can_be_pruned_within_the_grace() {
     assert_eq!(
         restic(
             &home,
-            "restic -q init; restic -q backup source; echo new > source/new; restic -q backup source; restic -q check"
+            "restic -q init; restic -q backup source; echo new > source/new; \
+                restic -q backup source; restic -q check"
         ),
         ""
     );
@@ -49,7 +50,8 @@ fn a_repository_works_and_can_be_pruned_within_the_grace() {
     assert_eq!(
         restic(
             &home,
-            "restic -q forget --keep-last 1 --prune; restic -q check --read-data; restic -q backup source; restic -q check"
+            "restic -q forget --keep-last 1 --prune; restic -q check --read-data; \
+                restic -q backup source; restic -q check"
         ),
         ""
     );

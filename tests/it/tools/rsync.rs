@@ -185,7 +185,8 @@ fn dated_backups_share_what_did_not_change() {
     assert_eq!(backup("3", "2"), "created directory m/t/3\n");
     succeeds(
         &home,
-        "diff -r --no-dereference source m/t/2; diff -r --no-dereference source m/t/3; ls m/t/1; cat m/t/1/short",
+        "diff -r --no-dereference source m/t/2; diff -r --no-dereference source m/t/3; ls m/t/1; \
+            cat m/t/1/short",
         "d\nempty\nlong\nshort\nshort\n",
     );
     // A link is a file with a time to live of its own.

@@ -7,7 +7,10 @@ use crate::mounted::Mounted;
 #[test]
 fn many_programs_at_once_do_not_get_in_each_others_way() {
     let home = Mounted::with(2, "segment_keys_max = 200\n");
-    home.sh("mkdir source; for i in $(seq 150); do head -c $((i * i * 7)) /dev/urandom > source/$i; done; mkdir m/u");
+    home.sh(
+        "mkdir source; for i in $(seq 150); do head -c $((i * i * 7)) /dev/urandom > source/$i; \
+        done; mkdir m/u",
+    );
     let ways = [
         "cp -r source m/t/1",
         "cp -r source m/u/1",
@@ -15,7 +18,8 @@ fn many_programs_at_once_do_not_get_in_each_others_way() {
         "rsync -a source/ m/u/2",
         "mkdir m/t/3; tar -C source -c . | tar -C m/t/3 -x",
         "mkdir m/t/4; cp source/* m/t/4; mkdir m/t/5; mv m/t/4/* m/t/5; rmdir m/t/4",
-        "for i in $(seq 30); do ls -lR m > /dev/null; find m -type f | head -50 | xargs cat > /dev/null 2>&1; done",
+        "for i in $(seq 30); do ls -lR m > /dev/null; find m -type f | head -50 | xargs cat > \
+            /dev/null 2>&1; done",
     ];
     let start = |script: &&str| {
         let mut command = Command::new("bash");

@@ -21,13 +21,19 @@ fn whatever_writes_stores_the_same() {
             "for f in source/*; do cat $f >> m/t/d/${f##*/}; done",
             "set -C; for f in source/*; do cat $f > m/t/d/${f##*/}; done",
             "for f in source/*; do exec 3> m/t/d/${f##*/}; cat $f >&3; exec 3>&-; done",
-            "cp source/empty source/short m/t/d; (head -n 500 source/long; cat | tail -n +501 source/long) > m/t/d/long",
-            "cp source/empty source/short m/t/d; { head -n 9 source/long; tail -n +10 source/long; } > m/t/d/long",
-            "cp source/empty source/short m/t/d; while read -r line; do echo $line; done < source/long > m/t/d/long",
-            "cp source/empty source/short m/t/d; split -n l/5 source/long source/p.; (for p in source/p.*; do cat $p; done) >> m/t/d/long; rm source/p.*",
-            "split -b 100000 source/long m/t/d/part.; cat m/t/d/part.* > m/t/d/long; rm m/t/d/part.*; cp source/short source/empty m/t/d",
+            "cp source/empty source/short m/t/d; (head -n 500 source/long; \
+                cat | tail -n +501 source/long) > m/t/d/long",
+            "cp source/empty source/short m/t/d; { head -n 9 source/long; tail -n +10 source/long; \
+                } > m/t/d/long",
+            "cp source/empty source/short m/t/d; while read -r line; do echo $line; \
+                done < source/long > m/t/d/long",
+            "cp source/empty source/short m/t/d; split -n l/5 source/long source/p.; \
+                (for p in source/p.*; do cat $p; done) >> m/t/d/long; rm source/p.*",
+            "split -b 100000 source/long m/t/d/part.; cat m/t/d/part.* > m/t/d/long; \
+                rm m/t/d/part.*; cp source/short source/empty m/t/d",
             "sort -n -o m/t/d/long source/long; cp source/short source/empty m/t/d",
-            "shuf source/long > m/t/shuffled; sort -n -T m/t -S 100k -o m/t/d/long m/t/shuffled; cp source/short source/empty m/t/d",
+            "shuf source/long > m/t/shuffled; sort -n -T m/t -S 100k -o m/t/d/long m/t/shuffled; \
+                cp source/short source/empty m/t/d",
             "cp source/* m/t/d; sed -i s/o/O/ m/t/d/short; sed -i s/O/o/ m/t/d/short",
             "cp source/* m/t/d; sed -i.bak s/1/1/ m/t/d/long; rm m/t/d/long.bak",
             "cp source/* m/t/d; perl -pi -e s/o/O/ m/t/d/short; perl -pi -e s/O/o/ m/t/d/short",
