@@ -78,7 +78,8 @@ pub enum Error {
 
     /// A batch holds more names than are stored in one step.
     #[error(
-        "a batch may have {max} bytes of keys and entries, and these {keys} keys have {bytes}; split it, or `put` the values one by one"
+        "a batch may have {max} bytes of keys and entries, and these {keys} keys have {bytes}; \
+            split it, or `put` the values one by one"
     )]
     BatchTooLarge {
         /// How many keys it has.

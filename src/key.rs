@@ -2,9 +2,9 @@
 //!
 //! A key is the path of a value inside its table: 1 to 4095 bytes, and between its slashes components
 //! of 1 to 255 bytes that are neither `.` nor `..` and hold no NUL byte. It need not be UTF-8. A key
-//! that ends in `/` is that of a folder, and `a` and `a/` cannot both be there. Components matter: listings go
-//! by them, and each folder costs a little, so that a million values lie better in `2026/11/27/` than in folders
-//! of their own.
+//! that ends in `/` is that of a folder, and `a` and `a/` cannot both be there. Components matter:
+//! listings go by them, and each folder costs a little, so that a million values lie better in
+//! `2026/11/27/` than in folders of their own.
 //!
 //! What may hold other bytes, such as a raw hash or an address, goes through one of these first:
 //!

@@ -12,6 +12,7 @@ mod drives;
 mod expiry;
 mod features;
 mod fstab;
+mod house;
 mod install;
 mod limits;
 mod listing;
