@@ -11,6 +11,7 @@ use super::active::{ActiveSegment, NameChange};
 use super::draft::Draft;
 use super::folders::{Parents, is_mentioned};
 use super::{Table, key};
+use crate::cast::{saturate_signed_ns, to_usize};
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::crc32c;
@@ -65,8 +66,7 @@ impl Table {
                 return self.put_folder(active, key, entry.id, attributes, Some(&entry));
             }
             entry.attributes = Attributes { mode: keep_kind(&entry, attributes), ..attributes };
-            entry.attributes.ctime_ns =
-                entry.attributes.ctime_ns.max(i64::try_from(now_ns).unwrap_or(i64::MAX));
+            entry.attributes.ctime_ns = entry.attributes.ctime_ns.max(saturate_signed_ns(now_ns));
             let earlier = (!active.holds(&entry)).then_some(entry.location);
             if earlier.is_some() {
                 entry = self.copy_record(active, key, &entry, entry.id, entry.written_at_ns)?;
@@ -153,7 +153,7 @@ impl Table {
         entry: &Entry,
         target: Option<&Entry>,
     ) -> Result<Entry> {
-        let now_ns = i64::try_from(self.context.clock.now_ns()).unwrap_or(i64::MAX);
+        let now_ns = saturate_signed_ns(self.context.clock.now_ns());
         let mut moved = *entry;
         moved.attributes.ctime_ns = moved.attributes.ctime_ns.max(now_ns);
         let own = active.holds(entry);
@@ -213,8 +213,7 @@ impl Table {
     ) -> Result<Entry> {
         let (record, file) = self.segments.record_of(entry)?;
         let header = record.header;
-        let mut checksums =
-            vec![0; usize::try_from(4 * block_count(header.value_bytes)).unwrap_or(0)];
+        let mut checksums = vec![0; to_usize(4 * block_count(header.value_bytes))];
         let checksums_at = entry.location.offset + header.checksums_offset();
         file.read_exact_at(&mut checksums, checksums_at)?;
         let (value, dedicated) = if header.dedicated == 0 {

@@ -7,6 +7,7 @@ use super::hold::ExpiryHold;
 use super::watch::Watchers;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::format::attributes::{Attributes, Kind};
 use crate::names::BlockCache;
 use crate::roots::Roots;
 use crate::segment::descriptors::Descriptors;
@@ -29,4 +30,13 @@ pub(crate) struct Context {
     /// Effective user and group when the database was opened: who owns what is stored without an
     /// owner. Asked once, since asking is a system call.
     pub(crate) owner: (u32, u32),
+}
+
+impl Context {
+    /// Attributes of what the embedding program stores.
+    pub(crate) fn default_attributes(&self, kind: Kind) -> Attributes {
+        let permissions = if kind == Kind::Folder { 0o755 } else { 0o644 };
+        let (uid, gid) = self.owner;
+        Attributes::new(kind, permissions, uid, gid, self.clock.now_ns())
+    }
 }

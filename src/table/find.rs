@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::Table;
 use super::view::View;
+use super::{Table, key};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result, printable};
 use crate::format::entry::{Entry, Mention};
@@ -37,7 +37,7 @@ impl Table {
     /// The live entry of a key. `a` finds a file or link, `a/` a folder.
     pub fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         self.health.check_open()?;
-        super::key::check(key)?;
+        key::check(key)?;
         self.find_live_entry(self.identity.hash(key), key)
     }
 
@@ -123,6 +123,34 @@ impl Table {
             }
         }
         Ok(None)
+    }
+
+    /// Refuses a key that stands for something live, as a file or as a folder.
+    pub(super) fn check_free(&self, hash: KeyHash, key: &[u8]) -> Result<()> {
+        if self.find_live(hash, key)?.is_some() {
+            return Err(Error::Exists { key: printable(key) });
+        }
+        self.check_no_folder(key)
+    }
+
+    /// Refuses a key whose name is that of a folder.
+    pub(super) fn check_no_folder(&self, key: &[u8]) -> Result<()> {
+        if self.locks.may_have_folders() {
+            let folder = key::folder_key(key);
+            if self.find_live(self.identity.hash(&folder), &folder)?.is_some() {
+                return Err(Error::IsFolder { key: printable(key) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a folder whose name is that of a file.
+    pub(super) fn check_no_file(&self, folder: &[u8]) -> Result<()> {
+        let file = key::name_key(folder);
+        if self.find_live(self.identity.hash(file), file)?.is_some() {
+            return Err(Error::NotFolder { key: printable(file) });
+        }
+        Ok(())
     }
 }
 

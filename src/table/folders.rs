@@ -9,6 +9,7 @@ use super::active::{ActiveSegment, NameChange};
 use super::draft::Draft;
 use super::iter::Direction;
 use super::{Table, key};
+use crate::cast::saturate_signed_ns;
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::{Entry, Mention};
@@ -110,7 +111,7 @@ impl Table {
         now_ns: u64,
         parents: Parents,
     ) -> Result<()> {
-        let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
+        let now = saturate_signed_ns(now_ns);
         let Some(parent) = key::parent(key) else {
             self.lifetime.touch(now);
             return Ok(());
@@ -139,18 +140,10 @@ impl Table {
                 }
                 None => {
                     self.check_no_file(folder)?;
-                    let attributes = self.default_attributes(Kind::Folder);
+                    let attributes = self.context.default_attributes(Kind::Folder);
                     self.put_folder(active, folder, self.ids.take()?, attributes, None)?;
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn check_no_file(&self, folder: &[u8]) -> Result<()> {
-        let file = key::name_key(folder);
-        if self.find_live(self.identity.hash(file), file)?.is_some() {
-            return Err(Error::NotFolder { key: printable(file) });
         }
         Ok(())
     }
@@ -182,7 +175,7 @@ impl Table {
 
     /// Moves the modification time of the folder a key is in, which this segment mentions.
     pub(super) fn touch_parent_in(&self, active: &ActiveSegment, key: &[u8], now_ns: u64) {
-        let now = i64::try_from(now_ns).unwrap_or(i64::MAX);
+        let now = saturate_signed_ns(now_ns);
         match key::parent(key) {
             Some(parent) => {
                 active.memtable().touch_folder(self.identity.hash(parent), parent, now);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::cast::saturate_ns;
 use crate::clock::Clock;
 
 /// A database may lie unused for so long before its opening looks like a jump of the clock.
@@ -67,7 +68,7 @@ impl ExpiryHold {
             && Duration::from_nanos(unused) > UNUSED
         {
             until_ns = self.end_ns(seen);
-            let days = unused / nanos(UNUSED);
+            let days = unused / saturate_ns(UNUSED);
             untold = Some(format!("the clock is {days} days past the last write to this database"));
         }
         *self.state.lock() = ClockWatch::Watching { seen, until_ns, untold };
@@ -89,7 +90,7 @@ impl ExpiryHold {
         *seen = now;
         if Duration::from_nanos(ahead_ns) > STEP {
             *until_ns = self.end_ns(now);
-            let hours = ahead_ns / nanos(STEP);
+            let hours = ahead_ns / saturate_ns(STEP);
             *untold = Some(format!("the clock was set forward by {hours} hours"));
         }
         let left_ns = until_ns.checked_sub(now.monotonic_ns).filter(|left_ns| *left_ns > 0)?;
@@ -104,12 +105,8 @@ impl ExpiryHold {
     }
 
     fn end_ns(&self, now: Instants) -> u64 {
-        now.monotonic_ns.saturating_add(nanos(self.length))
+        now.monotonic_ns.saturating_add(saturate_ns(self.length))
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -135,7 +132,7 @@ mod tests {
     #[test]
     fn a_database_in_use_is_not_held() {
         for last_written_ns in
-            [None, Some(START_NS - nanos(UNUSED)), Some(START_NS), Some(u64::MAX)]
+            [None, Some(START_NS - saturate_ns(UNUSED)), Some(START_NS), Some(u64::MAX)]
         {
             let (hold, clock) = opened(last_written_ns);
             assert_eq!(hold.left(&clock), None, "{last_written_ns:?}");
@@ -146,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_late_opening_is_held_for_a_while() {
-        let (hold, clock) = opened(Some(START_NS - nanos(UNUSED) - 1));
+        let (hold, clock) = opened(Some(START_NS - saturate_ns(UNUSED) - 1));
         assert_eq!(hold.left(&clock), Some(HOUR));
         clock.advance(HOUR / 2);
         assert_eq!(hold.left(&clock), Some(HOUR / 2));
@@ -157,9 +154,9 @@ mod tests {
     #[test]
     fn a_clock_set_forward_is_held_and_small_corrections_are_not() {
         let (hold, clock) = opened(Some(START_NS));
-        clock.set(START_NS + nanos(STEP));
+        clock.set(START_NS + saturate_ns(STEP));
         assert_eq!(hold.left(&clock), None);
-        clock.set(START_NS + 3 * nanos(STEP));
+        clock.set(START_NS + 3 * saturate_ns(STEP));
         assert_eq!(hold.left(&clock), Some(HOUR));
         // Set right again; what is past by the right clock is dropped when the hold ends.
         clock.set(START_NS);

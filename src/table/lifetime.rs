@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::context::Context;
 use super::health::Health;
+use crate::cast::saturate_ns;
 use crate::disk::DiskPath;
 use crate::error::Result;
 use crate::format::attributes::{Attributes, Kind};
@@ -234,5 +235,5 @@ impl Lifetime {
 
 /// A duration as the table file has it; as good as for ever when it does not fit.
 pub(super) fn duration_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(NEVER_NS - 1)
+    saturate_ns(duration).min(NEVER_NS - 1)
 }

@@ -18,7 +18,7 @@ use crate::format::log_record::{BODY_BYTES_MAX, mention_bytes_max};
 impl Table {
     /// Stores a value under a key that is free. Folders above it that are missing are made.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.put_with(key, value, self.default_attributes(Kind::File)).map(drop)
+        self.put_with(key, value, self.context.default_attributes(Kind::File)).map(drop)
     }
 
     /// Stores a value or, when the attributes say so, a symbolic link, whose value is its target.
@@ -51,7 +51,7 @@ impl Table {
         self.health.check_writable()?;
         self.check_batch(pairs)?;
         self.segments.ensure_room()?;
-        let attributes = self.default_attributes(Kind::File);
+        let attributes = self.context.default_attributes(Kind::File);
         let now_ns = self.context.clock.now_ns();
         let hashes: Vec<KeyHash> = pairs.iter().map(|(key, _)| self.identity.hash(key)).collect();
         self.segments.with_active(|active| {
@@ -93,31 +93,5 @@ impl Table {
             return Err(Error::BatchTooLarge { keys: pairs.len(), bytes, max });
         }
         Ok(())
-    }
-
-    /// Refuses a key that stands for something live, as a file or as a folder.
-    pub(super) fn check_free(&self, hash: KeyHash, key: &[u8]) -> Result<()> {
-        if self.find_live(hash, key)?.is_some() {
-            return Err(Error::Exists { key: printable(key) });
-        }
-        self.check_no_folder(key)
-    }
-
-    /// Refuses a key whose name is that of a folder.
-    pub(super) fn check_no_folder(&self, key: &[u8]) -> Result<()> {
-        if self.locks.may_have_folders() {
-            let folder = key::folder_key(key);
-            if self.find_live(self.identity.hash(&folder), &folder)?.is_some() {
-                return Err(Error::IsFolder { key: printable(key) });
-            }
-        }
-        Ok(())
-    }
-
-    /// Attributes of what the embedding program stores.
-    pub(super) fn default_attributes(&self, kind: Kind) -> Attributes {
-        let permissions = if kind == Kind::Folder { 0o755 } else { 0o644 };
-        let (uid, gid) = self.context.owner;
-        Attributes::new(kind, permissions, uid, gid, self.context.clock.now_ns())
     }
 }

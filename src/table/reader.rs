@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Table;
 use super::find::KeyHit;
+use crate::cast::to_usize;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
@@ -113,7 +114,7 @@ impl Table {
         let (entry, record, file) = self.with_record(found)?;
         let left = entry.value_bytes.saturating_sub(offset);
         let reader = self.reader_of(&entry, &record, file)?;
-        let mut range = vec![0; length.min(usize::try_from(left).unwrap_or(usize::MAX))];
+        let mut range = vec![0; length.min(to_usize(left))];
         reader.read_at(offset, &mut range)?;
         Ok(Some(range))
     }

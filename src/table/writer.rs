@@ -15,6 +15,7 @@ use super::active::{ActiveSegment, NameChange};
 use super::draft::Draft;
 use super::folders::Parents;
 use super::{Table, key};
+use crate::cast::to_usize;
 use crate::disk::{DiskFile, DiskPath};
 use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
@@ -187,7 +188,7 @@ impl Writer {
         match &mut self.content {
             Content::Memory(content) => {
                 // Within the spill threshold, which fits memory.
-                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let start = to_usize(offset);
                 let stop = start.saturating_add(bytes.len());
                 if start == content.len() {
                     content.extend_from_slice(bytes);
@@ -225,7 +226,7 @@ impl Writer {
         match &mut self.content {
             Content::Memory(content) => {
                 let before = content.len() as u64;
-                content.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+                content.resize(to_usize(length), 0);
                 if length < before {
                     self.table.context.pending_bytes.fetch_sub(before - length, Ordering::Relaxed);
                 }
@@ -246,14 +247,13 @@ impl Writer {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         match &self.content {
             Content::Memory(content) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+                let start = to_usize(offset).min(content.len());
                 let count = buffer.len().min(content.len() - start);
                 buffer[..count].copy_from_slice(&content[start..start + count]);
                 Ok(count)
             }
             Content::File(spill) => {
-                let left =
-                    usize::try_from(spill.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let left = to_usize(spill.bytes.saturating_sub(offset));
                 let count = buffer.len().min(left);
                 spill.file.read_at(&mut buffer[..count], offset)
             }
@@ -330,7 +330,7 @@ impl Writer {
 
     /// Stores the bytes under a key that is free, as [`Table::put`] does.
     pub fn finish(mut self, key: &[u8]) -> Result<Entry> {
-        let attributes = self.table.default_attributes(Kind::File);
+        let attributes = self.table.context.default_attributes(Kind::File);
         self.store(key, attributes)
     }
 
@@ -440,7 +440,7 @@ fn copy_bytes(from: &DiskFile, to: &DiskFile, length: u64) -> Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = 0;
     while at < length {
-        let wanted = usize::try_from(length - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+        let wanted = to_usize(length - at).min(COPY_BYTES);
         from.read_exact_at(&mut buffer[..wanted], at)?;
         to.write_all_at(&buffer[..wanted], at)?;
         at += wanted as u64;

@@ -5,6 +5,7 @@
 //! after each time a part of the room that was last seen has been used.
 
 use super::Segments;
+use crate::cast::to_u32;
 use crate::error::Result;
 use crate::format::location::SegmentNumber;
 use crate::root_id::RootId;
@@ -29,7 +30,7 @@ impl Segments {
     /// The root for a value that gets a file of its own. Values of neighbouring ids go to roots in turn.
     pub(in crate::table) fn choose_root(&self, id: u64, bytes: u64) -> Result<RootId> {
         // Only the rotation depends on it.
-        let turn = u32::try_from(id % u64::from(u32::MAX)).unwrap_or(0);
+        let turn = to_u32(id % u64::from(u32::MAX));
         let roots = self.context.roots.place(1, turn, bytes)?;
         roots.first().copied().ok_or_else(|| self.context.roots.no_space())
     }

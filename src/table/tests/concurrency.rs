@@ -99,7 +99,8 @@ fn a_folder_goes_or_is_written_to_but_never_both() {
             });
             let mut writer = table.writer().unwrap();
             barrier.wait();
-            let written = writer.store(b"f/x", table.default_attributes(Kind::File)).is_ok();
+            let written =
+                writer.store(b"f/x", table.context.default_attributes(Kind::File)).is_ok();
             (removing.join().unwrap(), written)
         });
         assert_ne!(removed, written);

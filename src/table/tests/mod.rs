@@ -271,7 +271,7 @@ fn batches_are_stored_whole_or_not_at_all() {
 fn a_writer_stores_again_as_it_grows_also_across_segments() {
     let fixture = Fixture::new(2);
     let (db, table) = fixture.create();
-    let attributes = table.default_attributes(Kind::File);
+    let attributes = table.context.default_attributes(Kind::File);
     let mut small = table.writer().unwrap();
     let mut large = table.writer().unwrap();
     let part = vec![3; 3_000_000];
@@ -372,7 +372,7 @@ fn a_writer_goes_on_after_what_it_stored_has_expired() {
     let fixture = Fixture::new(1);
     let (_db, table) = fixture.create();
     table.set_ttl(Some(Duration::from_secs(3600))).unwrap();
-    let attributes = table.default_attributes(Kind::File);
+    let attributes = table.context.default_attributes(Kind::File);
     let mut writer = table.writer().unwrap();
     let mut expected = vec![7; 5 << 20];
     writer.write_at(0, &expected).unwrap();

@@ -13,7 +13,8 @@ fn a_value_that_was_not_whole_once_never_comes_back() {
     table.set_shards(1).unwrap();
     table.put(b"durable", b"old").unwrap();
     table.flush().unwrap();
-    let lost = table.put_with(b"lost", &[7; 500], table.default_attributes(Kind::File)).unwrap();
+    let lost =
+        table.put_with(b"lost", &[7; 500], table.context.default_attributes(Kind::File)).unwrap();
     table.rename(b"durable", b"renamed", false).unwrap();
     drop(table);
     db.kill();
@@ -86,7 +87,7 @@ fn what_came_after_a_lost_value_is_lost_in_later_segments_too_unless_it_was_flus
         table.flush().unwrap();
         // Nothing is sealed meanwhile.
         let upkeep = table.upkeep_io.lock();
-        let lost = table.put_with(b"lost", &[7; 500], table.default_attributes(Kind::File));
+        let lost = table.put_with(b"lost", &[7; 500], table.context.default_attributes(Kind::File));
         let active = table.segments.view().active.clone().unwrap();
         table.segments.rotate(&active);
         table.rename(b"old name", b"new name", false).unwrap();
@@ -120,7 +121,8 @@ fn a_value_that_was_taken_back_may_be_gone_and_costs_nothing_behind_it() {
     let fixture = Fixture::new(1);
     let (db, table) = fixture.create();
     table.set_shards(1).unwrap();
-    let gone = table.put_with(b"gone", &[7; 500], table.default_attributes(Kind::File)).unwrap();
+    let gone =
+        table.put_with(b"gone", &[7; 500], table.context.default_attributes(Kind::File)).unwrap();
     table.remove(b"gone").unwrap();
     drop(table);
     db.kill();

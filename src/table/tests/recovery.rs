@@ -12,7 +12,7 @@ fn a_kill_loses_nothing_that_was_put() {
     let mut writer = table.writer().unwrap();
     let large: Vec<u8> = (0..9_000_000_u32).map(|index| (index / 3) as u8).collect();
     writer.write_at(0, &large).unwrap();
-    writer.store(b"large", table.default_attributes(Kind::File)).unwrap();
+    writer.store(b"large", table.context.default_attributes(Kind::File)).unwrap();
     std::mem::forget(writer);
     db.kill();
     let again = fixture.open();
@@ -226,7 +226,7 @@ fn what_was_stored_survives_a_kill_while_its_writer_writes_over_it() {
     const BYTES: usize = 5 << 20;
     let fixture = Fixture::new(2);
     let (db, table) = fixture.create();
-    let attributes = table.default_attributes(Kind::File);
+    let attributes = table.context.default_attributes(Kind::File);
     let stored = vec![7; BYTES];
     let mut writers = Vec::new();
     for key in [&b"over"[..], b"cut", b"grown", b"synced", b"again"] {
@@ -292,7 +292,7 @@ fn a_run_that_could_not_be_read_once_is_read_with_the_next_open() {
 fn large_values_that_were_removed_give_their_space_back() {
     let fixture = Fixture::new(2);
     let (_db, table) = fixture.create();
-    let attributes = table.default_attributes(Kind::File);
+    let attributes = table.context.default_attributes(Kind::File);
     for key in [&b"kept"[..], b"gone", b"renamed", b"replaced"] {
         let mut writer = table.writer().unwrap();
         writer.write_at(0, &vec![7; 5 << 20]).unwrap();
@@ -324,7 +324,7 @@ fn a_large_value_is_stored_whatever_call_fails_on_the_way() {
             fixture.options.disk = crate::disk::Disk::with_faults(Arc::clone(&faults));
             let (_db, table) = fixture.create();
             table.put(b"before", b"x").unwrap();
-            let attributes = table.default_attributes(Kind::File);
+            let attributes = table.context.default_attributes(Kind::File);
             let mut writer = table.writer().unwrap();
             writer.write_at(0, &stored).unwrap();
             faults.fail_nth(nth, errno);
