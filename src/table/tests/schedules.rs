@@ -3,6 +3,8 @@
 //! Every lock of the engine is a point where another thread may go on. A schedule that fails is
 //! printed, and `shuttle::replay` takes it.
 
+use std::sync::atomic::AtomicU32;
+
 use super::*;
 
 /// Schedules of each scenario, unless `LITTFS_SCHEDULES` says otherwise.
