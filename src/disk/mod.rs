@@ -2,13 +2,23 @@
 //!
 //! Every error names the file and what was tried. Symbolic links, fifos and devices are refused
 //! where a regular file is expected, so that a hostile database directory cannot make the daemon
-//! block or read elsewhere. Tests make chosen operations fail through [`Faults`], and have what
-//! changes files written down by a [`Recorder`]; in normal use there is neither and each hook is
-//! one null check.
+//! block or read elsewhere. With the feature `testing`, tests make chosen operations fail through
+//! `Faults`, and have what changes files written down by a `Recorder`.
 
 mod confirm;
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(unreachable_pub, reason = "only tests are shown what was done")
+)]
+mod effect;
+#[cfg(feature = "testing")]
 mod faults;
+#[cfg(feature = "testing")]
+mod hooks;
+#[cfg(not(feature = "testing"))]
+mod no_hooks;
 mod path;
+#[cfg(feature = "testing")]
 mod record;
 pub(crate) mod window;
 
@@ -24,10 +34,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nix::fcntl::{FallocateFlags, OFlag};
 
 use self::confirm::still_answers;
-use self::faults::Failure;
+#[cfg(not(feature = "testing"))]
+use self::effect::{Effect, FileId};
+#[cfg(feature = "testing")]
+pub use self::effect::{Effect, FileId};
+#[cfg(feature = "testing")]
 pub use self::faults::{Fault, Faults};
+#[cfg(feature = "testing")]
+use self::hooks::Hooks;
+#[cfg(not(feature = "testing"))]
+use self::no_hooks::Hooks;
 pub(crate) use self::path::DiskPath;
-pub use self::record::{Effect, FileId, Recorder};
+#[cfg(feature = "testing")]
+pub use self::record::Recorder;
 use crate::error::{Error, Result};
 pub use crate::operation::Operation;
 use crate::root_id::RootId;
@@ -35,8 +54,7 @@ use crate::root_id::RootId;
 /// The way to the file system. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    faults: Option<Arc<Faults>>,
-    recorder: Option<Arc<Recorder>>,
+    hooks: Hooks,
     /// The root that everything on this way is in, if it is in one.
     root: Option<RootId>,
 }
@@ -49,15 +67,19 @@ impl Disk {
     }
 
     /// The real disk, with operations counted and failing as `faults` says.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_faults(faults: Arc<Faults>) -> Self {
-        Self { faults: Some(faults), ..Self::default() }
+        let hooks = Hooks { faults: Some(faults), recorder: None };
+        Self { hooks, ..Self::default() }
     }
 
     /// The same way, with what changes files written down from now on.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn recorded_by(self, recorder: Arc<Recorder>) -> Self {
-        Self { recorder: Some(recorder), ..self }
+        let hooks = Hooks { recorder: Some(recorder), ..self.hooks };
+        Self { hooks, ..self }
     }
 
     /// The same way, for what is in this root: whatever fails on it names the root.
@@ -69,34 +91,8 @@ impl Disk {
         Error::io(operation, path, self.root, source)
     }
 
-    fn ask(&self, operation: Operation, path: &Path) -> std::result::Result<(), Failure> {
-        self.faults.as_ref().map_or(Ok(()), |faults| faults.step(operation, path))
-    }
-
     fn step(&self, operation: Operation, path: &Path) -> Result<()> {
-        self.ask(operation, path).map_err(|failure| self.fail(operation, path, failure.error))
-    }
-
-    fn change<T>(
-        &self,
-        act: impl FnOnce() -> io::Result<T>,
-        effect: impl FnOnce(&T) -> io::Result<Effect>,
-    ) -> io::Result<T> {
-        match &self.recorder {
-            None => act(),
-            Some(recorder) => recorder.change(act, effect),
-        }
-    }
-
-    fn sync(
-        &self,
-        act: impl FnOnce() -> io::Result<()>,
-        effect: impl FnOnce(usize) -> io::Result<Effect>,
-    ) -> io::Result<()> {
-        match &self.recorder {
-            None => act(),
-            Some(recorder) => recorder.sync(act, effect),
-        }
+        self.hooks.before(operation, path).map_err(|source| self.fail(operation, path, source))
     }
 
     fn open_with(
@@ -112,7 +108,8 @@ impl Disk {
         // Modes stored within must not be undone by what the files themselves allow.
         options.custom_flags(flags.bits()).mode(0o600);
         let opened = if creates {
-            self.change(|| options.open(path), |file| Ok(Effect::Create(path.into(), id_of(file)?)))
+            self.hooks
+                .change(|| options.open(path), |file| Ok(Effect::Create(path.into(), id_of(file)?)))
         } else {
             options.open(path)
         };
@@ -189,28 +186,32 @@ impl Disk {
     /// Renames `from` to `to`, replacing it.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.step(Operation::Rename, from)?;
-        self.change(|| fs::rename(from, to), |()| Ok(Effect::Rename(from.into(), to.into())))
+        self.hooks
+            .change(|| fs::rename(from, to), |()| Ok(Effect::Rename(from.into(), to.into())))
             .map_err(|source| self.fail(Operation::Rename, from, source))
     }
 
     /// Gives the file `from` a second name `to` in the same file system.
     pub fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
         self.step(Operation::Link, to)?;
-        self.change(|| fs::hard_link(from, to), |()| Ok(Effect::Link(from.into(), to.into())))
+        self.hooks
+            .change(|| fs::hard_link(from, to), |()| Ok(Effect::Link(from.into(), to.into())))
             .map_err(|source| self.fail(Operation::Link, to, source))
     }
 
     /// Removes a file.
     pub fn unlink(&self, path: &Path) -> Result<()> {
         self.step(Operation::Remove, path)?;
-        self.change(|| fs::remove_file(path), |()| Ok(Effect::Remove(path.into())))
+        self.hooks
+            .change(|| fs::remove_file(path), |()| Ok(Effect::Remove(path.into())))
             .map_err(|source| self.fail(Operation::Remove, path, source))
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, path: &Path) -> Result<()> {
         self.step(Operation::Remove, path)?;
-        self.change(|| fs::remove_dir(path), |()| Ok(Effect::Remove(path.into())))
+        self.hooks
+            .change(|| fs::remove_dir(path), |()| Ok(Effect::Remove(path.into())))
             .map_err(|source| self.fail(Operation::Remove, path, source))
     }
 
@@ -218,7 +219,10 @@ impl Disk {
     /// fine.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
         self.step(Operation::Remove, path)?;
-        match self.change(|| fs::remove_dir_all(path), |()| Ok(Effect::RemoveTree(path.into()))) {
+        match self
+            .hooks
+            .change(|| fs::remove_dir_all(path), |()| Ok(Effect::RemoveTree(path.into())))
+        {
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(|source| self.fail(Operation::Remove, path, source)),
         }
@@ -227,7 +231,8 @@ impl Disk {
     /// Creates a directory and its missing parents. An existing one is fine.
     pub fn create_dir_all(&self, path: &Path) -> Result<()> {
         self.step(Operation::CreateFolder, path)?;
-        self.change(|| fs::create_dir_all(path), |()| Ok(Effect::MakeDirs(path.into())))
+        self.hooks
+            .change(|| fs::create_dir_all(path), |()| Ok(Effect::MakeDirs(path.into())))
             .map_err(|source| self.fail(Operation::CreateFolder, path, source))
     }
 
@@ -266,7 +271,8 @@ impl Disk {
             directory.sync_all()?;
             still_answers(&directory)
         };
-        self.sync(act, |begun| Ok(Effect::SyncDir(path.into(), begun)))
+        self.hooks
+            .sync(act, |begun| Ok(Effect::SyncDir(path.into(), begun)))
             .map_err(|source| self.fail(Operation::Sync, path, source))
     }
 
@@ -412,6 +418,7 @@ impl DiskFile {
         self.step_write(parts, offset)?;
         self.at
             .disk()
+            .hooks
             .change(|| self.write_vectored(parts, offset), |()| self.written(parts, offset))
             .map_err(|source| self.fail(Operation::Write, source))
     }
@@ -419,6 +426,7 @@ impl DiskFile {
     fn write_plainly(&self, bytes: &[u8], offset: u64) -> Result<()> {
         self.at
             .disk()
+            .hooks
             .change(|| self.file.write_all_at(bytes, offset), |()| self.written(&[bytes], offset))
             .map_err(|source| self.fail(Operation::Write, source))
     }
@@ -450,12 +458,12 @@ impl DiskFile {
 
     /// Asks whether a write may be made. One that is to be torn leaves its first half.
     fn step_write(&self, parts: &[&[u8]], offset: u64) -> Result<()> {
-        let Err(failure) = self.at.disk().ask(Operation::Write, &self.at) else { return Ok(()) };
-        if failure.tears {
+        let leave_half = || {
             let bytes = parts.concat();
-            self.write_plainly(&bytes[..bytes.len() / 2], offset)?;
-        }
-        Err(self.fail(Operation::Write, failure.error))
+            self.write_plainly(&bytes[..bytes.len() / 2], offset)
+        };
+        let fail = |source| self.fail(Operation::Write, source);
+        self.at.disk().hooks.before_write(&self.at, leave_half, fail)
     }
 
     fn written(&self, parts: &[&[u8]], offset: u64) -> io::Result<Effect> {
@@ -488,7 +496,7 @@ impl DiskFile {
 
     fn resize(&self, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let length = || self.file.metadata().map(|metadata| metadata.len());
-        self.at.disk().change(act, |()| Ok(Effect::Resize(id_of(&self.file)?, length()?)))
+        self.at.disk().hooks.change(act, |()| Ok(Effect::Resize(id_of(&self.file)?, length()?)))
     }
 
     /// Makes the bytes of the file, and the length needed to read them, durable.
@@ -519,6 +527,7 @@ impl DiskFile {
         };
         self.at
             .disk()
+            .hooks
             .sync(act, |begun| Ok(Effect::SyncFile(id_of(&self.file)?, begun)))
             .map_err(|source| self.fail(Operation::Sync, source))
     }

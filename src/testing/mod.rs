@@ -7,3 +7,5 @@ pub mod fuzz;
 pub mod keymap;
 pub mod names;
 pub mod rng;
+
+pub use crate::disk::{Disk, Effect, Fault, Faults, FileId, Operation, Recorder};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use littfs::Error;
-use littfs::disk::Disk;
+use littfs::testing::Disk;
 
 use crate::campaign::{Campaign, Orders, Tally};
 use crate::drive::{Drive, Kind, WITHOUT_LOG};

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use littfs::clock::Clock;
-use littfs::disk::{Disk, Fault, Faults, Recorder};
+use littfs::testing::{Disk, Fault, Faults, Recorder};
 use littfs::{Db, OpenOptions};
 
 use crate::orders::simulated::{Cut, Image, Loss, Simulated};

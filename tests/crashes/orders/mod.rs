@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use littfs::check::{Report, Severity};
 use littfs::clock::Clock;
-use littfs::disk::{Disk, Effect, Recorder};
+use littfs::testing::{Disk, Effect, Recorder};
 use littfs::{Db, OpenOptions};
 
 use self::simulated::{Cut, Image, Loss, Simulated};

@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use littfs::disk::{Effect, FileId};
+use littfs::testing::{Effect, FileId};
 
 use littfs::testing::rng::Rng;
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use littfs::clock::Clock;
 use littfs::config::Config;
-use littfs::disk::{Disk, Faults, Operation, Recorder};
+use littfs::testing::{Disk, Faults, Operation, Recorder};
 use littfs::{Attributes, Db, Error, Kind, OpenOptions, Table, TableSettings};
 
 use self::look::look;

@@ -15,8 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use littfs::check::{Report, check};
-use littfs::disk::{Disk, Faults};
 use littfs::repair::{Repair, repair};
+use littfs::testing::{Disk, Faults};
 use littfs::{Db, Direction, Error, OpenOptions, Table};
 
 use self::damage::{Case, Random, Spared};
