@@ -12,7 +12,7 @@
 //! # fn main() -> littfs::Result<()> {
 //! # let scratch = tempfile::tempdir().expect("a scratch folder");
 //! # let root = scratch.path().to_path_buf();
-//! let db = Db::open(OpenOptions { roots: vec![root], create: true, ..OpenOptions::default() })?;
+//! let db = Db::open(OpenOptions::new([root]).create(true))?;
 //! let settings = TableSettings {
 //!     ttl: Some(Duration::from_secs(7 * 24 * 3600)),
 //!     ..TableSettings::default()
@@ -50,7 +50,8 @@
 //!
 //! # Features
 //!
-//! - `program`, the default: the `littfs` program, with what it needs for its command line.
+//! - `program`, the default: the `littfs` program, with what it needs for its command line, and its
+//!   configuration file.
 //! - `mount`: [`fuse`], which serves a database as a folder.
 //!
 //! A program that only stores and reads takes neither: `default-features = false`.
@@ -71,9 +72,11 @@
 mod cast;
 pub mod check;
 pub mod clock;
+#[cfg(any(feature = "program", feature = "testing"))]
 pub mod config;
 pub mod db;
 pub mod disk;
+mod engine_options;
 mod error;
 mod format;
 #[cfg(feature = "mount")]
@@ -101,6 +104,7 @@ pub mod testing;
 mod text;
 
 pub use crate::db::{Db, OpenOptions, Space};
+pub use crate::engine_options::EngineOptions;
 pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};
 pub use crate::format::entry::Entry;

@@ -70,14 +70,14 @@ pub fn check(
         create: false,
         degraded: options.degraded,
         read_only: true,
-        reserve_bytes: options.config.reserve_bytes,
+        reserve_bytes: options.engine.reserve_bytes,
     };
     let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
     let mut checker = Checker {
         disk: options.disk.clone(),
         clock: options.clock.clone(),
         roots: roots.dirs().cloned().collect(),
-        descriptors: Arc::new(Descriptors::new(options.config.descriptors_max)),
+        descriptors: Arc::new(Descriptors::new(options.engine.descriptors_max)),
         report: Report::default(),
         table: None,
         progress,

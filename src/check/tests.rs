@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::disk::DiskFile;
+use crate::engine_options::EngineOptions;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Mention;
 use crate::format::location::SegmentNumber;
@@ -32,14 +32,14 @@ impl Fixture {
     fn new(roots: usize) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let roots = (0..roots).map(|root| scratch.path().join(format!("root{root}"))).collect();
-        let config = Config {
+        let engine = EngineOptions {
             reserve_bytes: 0,
             segment_keys_max: 12,
             spill_bytes: 70_000,
-            ..Config::default()
+            ..EngineOptions::default()
         };
         let clock = Clock::manual(1_000_000 * 1_000_000_000);
-        let options = OpenOptions { roots, create: true, config, clock, ..OpenOptions::default() };
+        let options = OpenOptions { roots, create: true, engine, clock, ..OpenOptions::default() };
         let fixture = Self { _scratch: scratch, options };
         fixture.fill();
         fixture
@@ -257,7 +257,7 @@ fn a_killed_database_is_good() {
     let fixture = Fixture::new(2);
     let mut options = fixture.options.clone();
     // Nothing is to be sealed behind the back of the check.
-    options.config.segment_keys_max = 1000;
+    options.engine.segment_keys_max = 1000;
     let db = Db::open(options).unwrap();
     let table = db.table("table").unwrap();
     db.upkeep().unwrap();
@@ -485,9 +485,10 @@ fn any_bytes_are_no_panic_and_no_endless_search() {
 #[test]
 fn a_damaged_block_of_a_run_costs_only_its_own_names() {
     let scratch = tempfile::tempdir().unwrap();
-    let config = Config { reserve_bytes: 0, segment_keys_max: 6000, ..Config::default() };
+    let engine =
+        EngineOptions { reserve_bytes: 0, segment_keys_max: 6000, ..EngineOptions::default() };
     let roots = vec![scratch.path().join("root")];
-    let options = OpenOptions { roots, create: true, config, ..OpenOptions::default() };
+    let options = OpenOptions { roots, create: true, engine, ..OpenOptions::default() };
     let db = Db::open(options.clone()).unwrap();
     let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
     let table = db.create_table_with("t", TableSettings::default(), attributes).unwrap();

@@ -173,7 +173,7 @@ fn mount_options(plan: &MountPlan) -> MountOptions {
         top_permissions: options.top_permissions(),
         umask: options.umask.unwrap_or(0),
         threads: Some(config.threads),
-        table_settings: config.table_settings(),
+        table_settings: config.table,
     }
 }
 

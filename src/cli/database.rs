@@ -37,14 +37,11 @@ pub(crate) fn configuration(arguments: &DatabaseArguments) -> Result<Config, Fai
 
 /// How a database with this configuration is opened.
 pub(crate) fn open_options(config: &Config, access: Access, degraded: bool) -> OpenOptions {
-    OpenOptions {
-        roots: config.roots.clone(),
-        read_only: access == Access::Read,
-        degraded,
-        create: access == Access::Write,
-        config: config.clone(),
-        ..OpenOptions::default()
-    }
+    OpenOptions::new(&config.roots)
+        .read_only(access == Access::Read)
+        .degraded(degraded)
+        .create(access == Access::Write)
+        .engine(config.engine.clone())
 }
 
 /// Opens the database for a command that ends soon.

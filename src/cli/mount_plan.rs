@@ -36,7 +36,7 @@ impl MountPlan {
         database.config = database.config.or(options.config.take());
         let mut config = database::configuration(&database)?;
         if let Some(interval) = options.flush_interval {
-            config.flush_interval = interval;
+            config.engine.flush_interval = interval;
         }
         if let Some(threads) = options.threads {
             config.threads = threads;

@@ -53,7 +53,7 @@ fn store(
     source: &mut dyn Read,
 ) -> Result<(), Failure> {
     let key = arguments.key.as_bytes();
-    let table = db.open_or_create_table(&arguments.table, config.table_settings())?;
+    let table = db.open_or_create_table(&arguments.table, config.table)?;
     if table.exists(key)? {
         return Err(Error::Exists { key: arguments.key.to_string_lossy().into_owned() }.into());
     }

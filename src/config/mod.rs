@@ -1,10 +1,9 @@
-//! Limits and defaults, and the file they are read from.
+//! The configuration file of the program: roots, limits of the engine, settings of new tables, log.
 //!
 //! The file is TOML with one flat list of entries. Each entry is described once, in `ENTRIES`:
 //! its name, what it may hold, and where it goes. Messages and the help text are made from the
 //! same list, so they cannot disagree with what is read.
 
-#[cfg(feature = "mount")]
 pub mod mount_options;
 mod units;
 
@@ -14,6 +13,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 pub use self::units::{parse_bytes, parse_duration};
+use crate::engine_options::EngineOptions;
 use crate::error::{Error, Result};
 use crate::settings::TableSettings;
 use crate::settings::parse_ttl;
@@ -28,35 +28,15 @@ const GIB: u64 = 1 << 30;
 /// Offsets in a packed shard end here; a segment that was one shard must fit.
 const SEGMENT_BYTES_LIMIT: u64 = 16 * GIB;
 
-/// Limits and defaults of a database and its mount.
+/// What the configuration file says, or the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The root directories; may be empty when they are given otherwise.
     pub roots: Vec<PathBuf>,
-    /// A segment is sealed when its shards have this many bytes together.
-    pub segment_bytes_max: u64,
-    /// A segment is sealed when it has this many keys. Bounds the memory of a memtable.
-    pub segment_keys_max: u64,
-    /// A value longer than this goes to a shard of its own.
-    pub spill_bytes: u64,
-    /// All values being written may hold this much memory together; beyond it they spill earlier.
-    pub pending_bytes_max: u64,
-    /// How often what was stored is made safe from power cuts.
-    pub flush_interval: Duration,
-    /// How long expired segments are kept after the clock has jumped; zero = not at all.
-    pub expiry_hold: Duration,
-    /// Memory for cached index blocks.
-    pub cache_bytes: u64,
-    /// Files of the database that are kept open.
-    pub descriptors_max: usize,
-    /// Bytes kept free on every root's drive.
-    pub reserve_bytes: u64,
-    /// Time to live of new tables; none = for ever.
-    pub table_ttl: Option<Duration>,
-    /// Grace of new tables.
-    pub table_grace: Duration,
-    /// Packed shards of new tables.
-    pub table_shards: u8,
+    /// Limits and sizes of the engine.
+    pub engine: EngineOptions,
+    /// What a table gets that is made without settings of its own.
+    pub table: TableSettings,
     /// Threads that serve the mount.
     pub threads: usize,
     /// Where a mount in the background logs to; none = `littfs.log` in the first root.
@@ -65,21 +45,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let table = TableSettings::default();
         Self {
             roots: Vec::new(),
-            segment_bytes_max: GIB,
-            segment_keys_max: 262_144,
-            spill_bytes: 4 * MIB,
-            pending_bytes_max: 256 * MIB,
-            flush_interval: Duration::from_secs(1),
-            expiry_hold: Duration::from_secs(60 * 60),
-            cache_bytes: 16 * MIB,
-            descriptors_max: 512,
-            reserve_bytes: 64 * MIB,
-            table_ttl: table.ttl,
-            table_grace: table.grace,
-            table_shards: table.shards,
+            engine: EngineOptions::default(),
+            table: TableSettings::default(),
             threads: 4,
             log_file: None,
         }
@@ -118,25 +87,27 @@ const ENTRIES: &[EntryRule] = &[
         name: "segment_bytes_max",
         allowed: SIZE,
         meaning: "a segment is sealed at this size",
-        set: |config, value| bytes(value, MIB, SEGMENT_BYTES_LIMIT, &mut config.segment_bytes_max),
+        set: |config, value| {
+            bytes(value, MIB, SEGMENT_BYTES_LIMIT, &mut config.engine.segment_bytes_max)
+        },
     },
     EntryRule {
         name: "segment_keys_max",
         allowed: "a number",
         meaning: "a segment is sealed at this number of keys",
-        set: |config, value| number(value, 1, 16 << 20, &mut config.segment_keys_max),
+        set: |config, value| number(value, 1, 16 << 20, &mut config.engine.segment_keys_max),
     },
     EntryRule {
         name: "spill_bytes",
         allowed: SIZE,
         meaning: "longer values get a file of their own",
-        set: |config, value| bytes(value, 4 * KIB, GIB, &mut config.spill_bytes),
+        set: |config, value| bytes(value, 4 * KIB, GIB, &mut config.engine.spill_bytes),
     },
     EntryRule {
         name: "pending_bytes_max",
         allowed: SIZE,
         meaning: "memory for all files that are being written",
-        set: |config, value| bytes(value, MIB, u64::MAX, &mut config.pending_bytes_max),
+        set: |config, value| bytes(value, MIB, u64::MAX, &mut config.engine.pending_bytes_max),
     },
     EntryRule {
         name: "flush_interval",
@@ -144,7 +115,7 @@ const ENTRIES: &[EntryRule] = &[
         meaning: "how often what was stored is made safe from power cuts",
         set: |config, value| {
             let limits = (Duration::from_millis(10), Duration::from_secs(3600));
-            duration(value, limits, &mut config.flush_interval)
+            duration(value, limits, &mut config.engine.flush_interval)
         },
     },
     EntryRule {
@@ -153,26 +124,26 @@ const ENTRIES: &[EntryRule] = &[
         meaning: "how long expired data is kept after the clock has jumped",
         set: |config, value| {
             let limits = (Duration::ZERO, Duration::from_secs(365 * 24 * 3600));
-            duration(value, limits, &mut config.expiry_hold)
+            duration(value, limits, &mut config.engine.expiry_hold)
         },
     },
     EntryRule {
         name: "cache_bytes",
         allowed: SIZE,
         meaning: "memory for cached index blocks",
-        set: |config, value| bytes(value, 0, u64::MAX, &mut config.cache_bytes),
+        set: |config, value| bytes(value, 0, u64::MAX, &mut config.engine.cache_bytes),
     },
     EntryRule {
         name: "descriptors_max",
         allowed: "a number",
         meaning: "files of the database that are kept open",
-        set: |config, value| count(value, 32, 1 << 20, &mut config.descriptors_max),
+        set: |config, value| count(value, 32, 1 << 20, &mut config.engine.descriptors_max),
     },
     EntryRule {
         name: "reserve_bytes",
         allowed: SIZE,
         meaning: "space kept free on the drive of every root",
-        set: |config, value| bytes(value, 0, u64::MAX, &mut config.reserve_bytes),
+        set: |config, value| bytes(value, 0, u64::MAX, &mut config.engine.reserve_bytes),
     },
     EntryRule {
         name: "table_ttl",
@@ -180,7 +151,7 @@ const ENTRIES: &[EntryRule] = &[
         meaning: "time to live of new tables",
         set: |config, value| {
             let text = value.as_str().ok_or_else(String::new)?;
-            config.table_ttl = parse_ttl(text).map_err(|error| error.to_string())?;
+            config.table.ttl = parse_ttl(text).map_err(|error| error.to_string())?;
             Ok(())
         },
     },
@@ -190,7 +161,7 @@ const ENTRIES: &[EntryRule] = &[
         meaning: "grace of new tables",
         set: |config, value| {
             let limits = (Duration::ZERO, Duration::from_secs(u64::MAX >> 32));
-            duration(value, limits, &mut config.table_grace)
+            duration(value, limits, &mut config.table.grace)
         },
     },
     EntryRule {
@@ -200,7 +171,7 @@ const ENTRIES: &[EntryRule] = &[
         set: |config, value| {
             let mut shards = 0;
             number(value, 1, 255, &mut shards)?;
-            config.table_shards = u8::try_from(shards).map_err(|_| String::new())?;
+            config.table.shards = u8::try_from(shards).map_err(|_| String::new())?;
             Ok(())
         },
     },
@@ -269,12 +240,6 @@ impl Config {
             format!("  {:<18} {}\n{:21}{}\n", rule.name, rule.meaning, "", rule.allowed)
         };
         ENTRIES.iter().map(line).collect()
-    }
-
-    /// The settings a table gets that is made without any.
-    #[must_use]
-    pub fn table_settings(&self) -> TableSettings {
-        TableSettings { ttl: self.table_ttl, grace: self.table_grace, shards: self.table_shards }
     }
 }
 
@@ -359,18 +324,22 @@ mod tests {
         let config = Config::parse(text).expect("valid");
         let expected = Config {
             roots: vec!["/mnt/a".into(), "/mnt/b c".into()],
-            segment_bytes_max: 2 * GIB,
-            segment_keys_max: 1000,
-            spill_bytes: MIB,
-            pending_bytes_max: 64 * MIB,
-            flush_interval: Duration::from_millis(500),
-            expiry_hold: Duration::from_secs(600),
-            cache_bytes: 0,
-            descriptors_max: 64,
-            reserve_bytes: GIB,
-            table_ttl: Some(Duration::from_secs(7 * 86_400)),
-            table_grace: Duration::ZERO,
-            table_shards: 3,
+            engine: EngineOptions {
+                segment_bytes_max: 2 * GIB,
+                segment_keys_max: 1000,
+                spill_bytes: MIB,
+                pending_bytes_max: 64 * MIB,
+                flush_interval: Duration::from_millis(500),
+                expiry_hold: Duration::from_secs(600),
+                cache_bytes: 0,
+                descriptors_max: 64,
+                reserve_bytes: GIB,
+            },
+            table: TableSettings {
+                ttl: Some(Duration::from_secs(7 * 86_400)),
+                grace: Duration::ZERO,
+                shards: 3,
+            },
             threads: 2,
             log_file: Some("/var/log/litt.log".into()),
         };

@@ -1,6 +1,7 @@
 //! A database: many tables over the same roots, opened and closed together.
 
 mod folders;
+mod options;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -9,11 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+pub use self::options::OpenOptions;
+
 use self::folders::{UnopenedTable, remove_table_dirs, same_numbers, unopened_tables};
 use crate::cast;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::disk::Disk;
+use crate::engine_options::EngineOptions;
 use crate::error::{Error, Result};
 use crate::format::attributes::{Attributes, Kind};
 use crate::layout::check_table_name;
@@ -23,25 +25,6 @@ use crate::segment::descriptors::Descriptors;
 use crate::table::{
     Context, ExpiryHold, NewTable, Table, TableSettings, Threads, Watcher, Watchers,
 };
-
-/// How a database is opened.
-#[derive(Clone, Debug, Default)]
-pub struct OpenOptions {
-    /// The root directories, all of them, in any order.
-    pub roots: Vec<PathBuf>,
-    /// Refuse every change and create nothing.
-    pub read_only: bool,
-    /// Open although a root is missing: read-only, and without the values on it.
-    pub degraded: bool,
-    /// Create the database where the roots are empty or missing, and let new roots join.
-    pub create: bool,
-    /// Limits and sizes.
-    pub config: Config,
-    /// The time.
-    pub clock: Clock,
-    /// The way to the file system.
-    pub disk: Disk,
-}
 
 /// Room on the drives of all roots, in bytes. Roots on one drive count once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +66,7 @@ impl Db {
             create: options.create,
             degraded: options.degraded,
             read_only: options.read_only,
-            reserve_bytes: options.config.reserve_bytes,
+            reserve_bytes: options.engine.reserve_bytes,
         };
         let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
         // What is written beside a missing root could not be told from what that root holds when it
@@ -92,18 +75,18 @@ impl Db {
         if is_incomplete && !options.read_only {
             log::warn!("a root is missing, so the database is open read-only");
         }
-        let cache_bytes = cast::to_usize(options.config.cache_bytes);
+        let cache_bytes = cast::to_usize(options.engine.cache_bytes);
         let context = Arc::new(Context {
             clock: options.clock,
             roots,
-            descriptors: Arc::new(Descriptors::new(options.config.descriptors_max)),
+            descriptors: Arc::new(Descriptors::new(options.engine.descriptors_max)),
             run_cache: Arc::new(BlockCache::new(cache_bytes)),
             pending_bytes: AtomicU64::new(0),
             read_only: options.read_only || is_incomplete,
             watchers: Watchers::default(),
-            hold: ExpiryHold::new(options.config.expiry_hold),
+            hold: ExpiryHold::new(options.engine.expiry_hold),
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
-            config: options.config,
+            engine: options.engine,
         });
         let unopened = unopened_tables(&context)?;
         let mut inner = Inner {
@@ -152,9 +135,7 @@ impl Db {
     /// Makes a table. Where it is mounted, it belongs to whoever runs this program, who alone can
     /// write to it (mode 0755).
     pub fn create_table(&self, name: &str, settings: TableSettings) -> Result<Arc<Table>> {
-        let (uid, gid) = self.0.context.owner;
-        let now_ns = self.0.context.clock.now_ns();
-        let attributes = Attributes::new(Kind::Folder, 0o755, uid, gid, now_ns);
+        let attributes = self.0.context.default_attributes(Kind::Folder);
         self.create_table_with(name, settings, attributes)
     }
 
@@ -327,8 +308,8 @@ impl Db {
 
     /// The limits and sizes it was opened with.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.0.context.config
+    pub fn engine_options(&self) -> &EngineOptions {
+        &self.0.context.engine
     }
 
     /// Whether every change is refused.

@@ -76,7 +76,7 @@ pub fn repair(options: &OpenOptions, table: Option<&str>) -> Result<Repair> {
         create: false,
         degraded: false,
         read_only: false,
-        reserve_bytes: options.config.reserve_bytes,
+        reserve_bytes: options.engine.reserve_bytes,
     };
     let roots = Roots::open(&options.disk, &options.roots, roots_options)?;
     let scan = RootsScan::new(roots.dirs()).complete()?;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use super::hold::ExpiryHold;
 use super::watch::Watchers;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::engine_options::EngineOptions;
 use crate::format::attributes::{Attributes, Kind};
 use crate::names::BlockCache;
 use crate::roots::Roots;
@@ -16,7 +16,7 @@ use crate::segment::descriptors::Descriptors;
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) clock: Clock,
-    pub(crate) config: Config,
+    pub(crate) engine: EngineOptions,
     /// Also the only way to the drives: what is done to a file or folder of a table goes through the
     /// path of one of them, so that an error names the root.
     pub(crate) roots: Roots,

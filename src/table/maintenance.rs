@@ -50,7 +50,7 @@ impl Threads {
 impl Table {
     fn run_flusher(&self) {
         while self.signals.wait_for_write() {
-            self.signals.sleep(self.context.config.flush_interval);
+            self.signals.sleep(self.context.engine.flush_interval);
             if self.signals.is_stopping() {
                 return;
             }

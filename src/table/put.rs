@@ -25,7 +25,7 @@ impl Table {
     pub fn put_with(&self, key: &[u8], value: &[u8], attributes: Attributes) -> Result<Entry> {
         self.health.check_writable()?;
         key::check_file(key)?;
-        if value.len() as u64 > self.context.config.spill_bytes {
+        if value.len() as u64 > self.context.engine.spill_bytes {
             let mut writer = self.writer()?;
             writer.write_at(0, value)?;
             return writer.store(key, attributes);
@@ -79,11 +79,11 @@ impl Table {
             if !keys.insert(*key) {
                 return Err(Error::Exists { key: printable(key) });
             }
-            if value.len() as u64 > self.context.config.spill_bytes {
+            if value.len() as u64 > self.context.engine.spill_bytes {
                 return Err(Error::BatchValueTooLong {
                     key: printable(key),
                     bytes: value.len() as u64,
-                    max: self.context.config.spill_bytes,
+                    max: self.context.engine.spill_bytes,
                 });
             }
             log_bytes += mention_bytes_max(key.len());

@@ -20,9 +20,7 @@ use crate::segment::value::{RecordBytes, ValueBytes};
 ///
 /// ```
 /// # let scratch = tempfile::tempdir()?;
-/// # let options = littfs::OpenOptions {
-/// #     roots: vec![scratch.path().into()], create: true, ..Default::default()
-/// # };
+/// # let options = littfs::OpenOptions::new([scratch.path()]).create(true);
 /// # let db = littfs::Db::open(options)?;
 /// use std::io::{Read, Seek, SeekFrom};
 ///

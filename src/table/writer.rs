@@ -40,9 +40,7 @@ const COPY_BYTES: usize = 1 << 20;
 ///
 /// ```
 /// # let scratch = tempfile::tempdir()?;
-/// # let options = littfs::OpenOptions {
-/// #     roots: vec![scratch.path().into()], create: true, ..Default::default()
-/// # };
+/// # let options = littfs::OpenOptions::new([scratch.path()]).create(true);
 /// # let db = littfs::Db::open(options)?;
 /// use std::io::Write;
 ///
@@ -98,6 +96,7 @@ impl Table {
 
     /// A new value that is refused when the folders above its name are not there, as file systems
     /// do.
+    #[cfg(any(test, feature = "mount"))]
     pub(crate) fn writer_in_folder(&self) -> Result<Writer> {
         self.new_writer(Parents::Require)
     }
@@ -272,8 +271,8 @@ impl Writer {
         let context = &self.table.context;
         let growth = end.saturating_sub(bytes.len() as u64);
         let in_all = context.pending_bytes.fetch_add(growth, Ordering::Relaxed) + growth;
-        let is_long = end > context.config.spill_bytes;
-        let is_too_much = in_all > context.config.pending_bytes_max && end > SPILL_BYTES_MIN;
+        let is_long = end > context.engine.spill_bytes;
+        let is_too_much = in_all > context.engine.pending_bytes_max && end > SPILL_BYTES_MIN;
         if is_long || is_too_much {
             context.pending_bytes.fetch_sub(growth, Ordering::Relaxed);
             return self.spill();

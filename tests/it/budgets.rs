@@ -22,7 +22,7 @@ impl Counted {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("temporary directory");
         let roots = vec![folder.path().join("r")];
-        let db = Db::open(OpenOptions { roots, create: true, ..OpenOptions::default() });
+        let db = Db::open(OpenOptions::new(roots).create(true));
         let mut counted = Self { mount: None, db: db.expect("open"), folder };
         fs::create_dir(counted.folder.path().join("m")).expect("mkdir");
         counted.mount_afresh();

@@ -29,12 +29,7 @@ impl Embedded {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now_ns = u64::try_from(now.expect("after 1970").as_nanos()).expect("before 2554");
         let clock = Clock::manual(now_ns);
-        let options = OpenOptions {
-            roots: vec![folder.path().join("r")],
-            create: true,
-            clock: clock.clone(),
-            ..OpenOptions::default()
-        };
+        let options = OpenOptions::new([folder.path().join("r")]).create(true).clock(clock.clone());
         let db = Db::open(options).expect("opened");
         let mountpoint = folder.path().join("m");
         fs::create_dir(&mountpoint).expect("mkdir");

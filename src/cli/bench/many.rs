@@ -133,7 +133,7 @@ pub(super) fn expire(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Repor
     let db = create(&scratch.root(), clock.clone())?;
     let table = db.table(TABLE)?;
     // Whole segments: the last key closes the last one, so that the writer gets one of its own.
-    let keys = plan.keys.next_multiple_of(db.config().segment_keys_max);
+    let keys = plan.keys.next_multiple_of(db.engine_options().segment_keys_max);
     let runner = Runner::new(stop, keys);
     fill(plan, &db, &runner, 0..keys)?;
     let segments = table.usage().segments;

@@ -95,8 +95,7 @@ fn print(report: &Report, json: bool) -> Result<(), Failure> {
 
 /// Opens a scratch database with the default configuration.
 fn open(root: &Path, clock: Clock) -> Result<Db, Failure> {
-    let roots = vec![root.to_path_buf()];
-    Ok(Db::open(OpenOptions { roots, create: true, clock, ..OpenOptions::default() })?)
+    Ok(Db::open(OpenOptions::new([root]).create(true).clock(clock))?)
 }
 
 /// Opens a scratch database and makes the table.

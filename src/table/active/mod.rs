@@ -26,8 +26,8 @@ use self::settlement::Settlements;
 use self::unsynced::Unsynced;
 use super::usage::Usage;
 use crate::cast::{to_u32, to_usize};
-use crate::config::Config;
 use crate::disk::{DiskFile, DiskPath};
+use crate::engine_options::EngineOptions;
 use crate::error::Result;
 use crate::format::entry::Entry;
 use crate::format::location::SegmentNumber;
@@ -197,16 +197,16 @@ impl ActiveSegment {
     }
 
     /// Whether it has taken as much as it should.
-    pub(super) fn is_full(&self, config: &Config) -> bool {
-        self.fill.record_bytes() >= config.segment_bytes_max
-            || self.key_count() >= config.segment_keys_max
+    pub(super) fn is_full(&self, engine: &EngineOptions) -> bool {
+        self.fill.record_bytes() >= engine.segment_bytes_max
+            || self.key_count() >= engine.segment_keys_max
             || self.memtable.bytes() >= MEMTABLE_BYTES_MAX
     }
 
     /// Asks for the segment after this one when half of this one is full; whether for the first time.
-    pub(super) fn ask_for_successor(&self, config: &Config) -> bool {
-        let is_half_full = self.key_count() >= config.segment_keys_max / 2
-            || self.fill.record_bytes() >= config.segment_bytes_max / 2;
+    pub(super) fn ask_for_successor(&self, engine: &EngineOptions) -> bool {
+        let is_half_full = self.key_count() >= engine.segment_keys_max / 2
+            || self.fill.record_bytes() >= engine.segment_bytes_max / 2;
         is_half_full && self.fill.ask_for_successor()
     }
 

@@ -23,7 +23,7 @@ fn step(available: u64) -> u64 {
 impl Segments {
     /// The root of each shard of a new segment.
     pub(super) fn place(&self, shards: usize, number: SegmentNumber) -> Result<Vec<RootId>> {
-        let expected_bytes = self.context.config.segment_bytes_max;
+        let expected_bytes = self.context.engine.segment_bytes_max;
         self.context.roots.place(shards, number.0, expected_bytes)
     }
 

@@ -21,7 +21,7 @@ use crate::table::active::ActiveSegment;
 impl Segments {
     /// Has the next segment made when the active one is half full.
     pub(super) fn ask_for_spare(&self, active: &ActiveSegment) {
-        if active.ask_for_successor(&self.context.config) {
+        if active.ask_for_successor(&self.context.engine) {
             self.signals.wake_upkeep();
         }
     }

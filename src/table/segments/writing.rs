@@ -48,7 +48,7 @@ impl Segments {
                 }
                 result => {
                     self.ask_for_spare(active);
-                    if active.is_full(&self.context.config) {
+                    if active.is_full(&self.context.engine) {
                         self.rotate(active);
                     }
                     return result;

@@ -48,7 +48,7 @@ fn a_get_is_one_read_of_the_record_and_an_absent_key_none() {
 fn a_put_is_one_write_to_a_shard_and_one_to_the_key_log() {
     let mut fixture = Fixture::new(2);
     // No flush of its own comes in between.
-    fixture.options.config.flush_interval = Duration::from_secs(3600);
+    fixture.options.engine.flush_interval = Duration::from_secs(3600);
     let faults = counted(&mut fixture);
     let (_db, table) = fixture.create();
     // Opens the segment and mentions the folder.
@@ -62,7 +62,7 @@ fn a_put_is_one_write_to_a_shard_and_one_to_the_key_log() {
 #[test]
 fn opening_reads_no_runs_and_no_keymap_pages() {
     let mut fixture = Fixture::new(1);
-    fixture.options.config.segment_keys_max = 50;
+    fixture.options.engine.segment_keys_max = 50;
     let (db, table) = fixture.create();
     for number in 0..1000 {
         table.put(format!("k{number}").as_bytes(), b"x").unwrap();

@@ -12,7 +12,7 @@ const KEYS: usize = 1500;
 #[test]
 fn readers_and_listings_never_miss_what_was_put() {
     let mut fixture = Fixture::new(2);
-    fixture.options.config.segment_keys_max = 300;
+    fixture.options.engine.segment_keys_max = 300;
     let (_db, table) = fixture.create();
     let done = AtomicBool::new(false);
     let progress: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
@@ -135,7 +135,7 @@ fn concurrent_flushes_all_return_and_ids_never_repeat() {
 #[test]
 fn segments_take_writes_in_the_order_of_their_numbers() {
     let mut fixture = Fixture::new(1);
-    fixture.options.config.segment_keys_max = 8;
+    fixture.options.engine.segment_keys_max = 8;
     let (_db, table) = fixture.create();
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
@@ -159,7 +159,7 @@ fn segments_take_writes_in_the_order_of_their_numbers() {
 #[test]
 fn what_is_put_while_the_database_is_closed_is_refused_or_kept() {
     let mut fixture = Fixture::new(1);
-    fixture.options.config.segment_keys_max = 50;
+    fixture.options.engine.segment_keys_max = 50;
     let (db, table) = fixture.create();
     let mut db = Some((db, table));
     for round in 0..10 {

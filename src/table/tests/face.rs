@@ -75,7 +75,7 @@ fn tables_are_made_once_and_keep_their_settings() {
 #[test]
 fn a_batch_that_is_too_large_says_what_to_do() {
     let mut fixture = Fixture::new(1);
-    fixture.options.config.spill_bytes = 8192;
+    fixture.options.engine.spill_bytes = 8192;
     let (_db, table) = fixture.create();
     let refused = table.put_batch(&[(b"a", b"x"), (b"long", &[0; 8193])]).unwrap_err();
     let expected = "the value of \"long\" has 8193 bytes, and a value in a batch may have 8192; \

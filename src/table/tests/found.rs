@@ -11,7 +11,7 @@ use crate::table::active::ActiveSegment;
 
 impl Fixture {
     fn with_faults(&mut self) -> Arc<Faults> {
-        self.options.config.flush_interval = Duration::from_secs(3600);
+        self.options.engine.flush_interval = Duration::from_secs(3600);
         let faults = Arc::new(Faults::default());
         self.options.disk = Disk::with_faults(Arc::clone(&faults));
         faults
@@ -154,7 +154,7 @@ fn every_sync_that_fails_makes_the_table_read_only() {
     let mut failed = 0;
     for nth in 1.. {
         let mut fixture = Fixture::new(1);
-        fixture.options.config.segment_keys_max = 8;
+        fixture.options.engine.segment_keys_max = 8;
         let faults = fixture.with_faults();
         let (db, table) = fixture.create();
         faults.fail_nth(nth, libc::EIO);
@@ -239,7 +239,7 @@ fn a_value_is_not_written_where_the_log_still_speaks_of_another() {
 #[test]
 fn a_header_that_was_half_rewritten_costs_nothing() {
     let mut fixture = Fixture::new(1);
-    fixture.options.config.flush_interval = Duration::from_secs(3600);
+    fixture.options.engine.flush_interval = Duration::from_secs(3600);
     let (db, table, shard) = one_shard(&fixture);
     for (name, renamed) in [(&b"first"[..], &b"1st"[..]), (b"large", b"copy")] {
         table.put(name, &vec![name[0]; 100 * name.len() * usize::from(name[0])]).unwrap();
@@ -370,8 +370,8 @@ fn every_error_names_the_root_that_it_comes_from() {
     let mut named = [0, 0];
     for nth in 1.. {
         let mut fixture = Fixture::new(2);
-        fixture.options.config.segment_keys_max = 8;
-        fixture.options.config.spill_bytes = 4096;
+        fixture.options.engine.segment_keys_max = 8;
+        fixture.options.engine.spill_bytes = 4096;
         let faults = fixture.with_faults();
         let (_db, table) = fixture.create();
         faults.fail_nth(nth, libc::EIO);

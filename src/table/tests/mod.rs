@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::{Direction, Table, TableSettings};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::engine_options::EngineOptions;
 use crate::error::{Error, Result};
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::location::SegmentNumber;
@@ -37,9 +37,9 @@ impl Fixture {
     fn new(roots: usize) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let roots = (0..roots).map(|root| scratch.path().join(format!("root{root}"))).collect();
-        let config = Config { reserve_bytes: 0, ..Config::default() };
+        let engine = EngineOptions { reserve_bytes: 0, ..EngineOptions::default() };
         let clock = Clock::manual(1_000 * HOUR_NS);
-        let options = OpenOptions { roots, create: true, config, clock, ..OpenOptions::default() };
+        let options = OpenOptions { roots, create: true, engine, clock, ..OpenOptions::default() };
         Self { _scratch: scratch, options }
     }
 
@@ -321,7 +321,7 @@ fn a_dropped_table_is_gone_and_its_name_free() {
 #[test]
 fn segments_rotate_by_keys_and_the_keymap_finds_everything() {
     let mut fixture = Fixture::new(2);
-    fixture.options.config.segment_keys_max = 100;
+    fixture.options.engine.segment_keys_max = 100;
     let (db, table) = fixture.create();
     let mut model = BTreeMap::new();
     for number in 0..2500_u32 {

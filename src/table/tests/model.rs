@@ -104,8 +104,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut fixture = Fixture::new(2);
-        fixture.options.config.segment_keys_max = 60;
-        fixture.options.config.spill_bytes = 100_000;
+        fixture.options.engine.segment_keys_max = 60;
+        fixture.options.engine.spill_bytes = 100_000;
         fixture.options.clock.set(START_S as u64 * 1_000_000_000);
         let (db, table) = fixture.create();
         table.set_grace(Duration::from_secs(GRACE_S as u64)).unwrap();

@@ -46,7 +46,7 @@ fn a_value_that_was_not_whole_once_never_comes_back() {
 #[test]
 fn a_segment_that_lost_everything_in_it_is_no_spare() {
     let mut fixture = Fixture::new(2);
-    fixture.options.config.spill_bytes = 4096;
+    fixture.options.engine.spill_bytes = 4096;
     let (db, table) = fixture.create();
     table.set_shards(1).unwrap();
     table.put(b"earlier", b"value").unwrap();
@@ -81,7 +81,7 @@ fn lose(fixture: &Fixture, lost: &Entry) {
 fn what_came_after_a_lost_value_is_lost_in_later_segments_too_unless_it_was_flushed() {
     for flushed in [false, true] {
         let mut fixture = Fixture::new(1);
-        fixture.options.config.flush_interval = Duration::from_secs(3600);
+        fixture.options.engine.flush_interval = Duration::from_secs(3600);
         let (db, table) = fixture.create();
         table.put(b"old name", b"durable").unwrap();
         table.flush().unwrap();
@@ -139,7 +139,7 @@ fn a_value_that_was_taken_back_may_be_gone_and_costs_nothing_behind_it() {
 #[test]
 fn what_a_kill_left_unsynced_is_synced_by_the_next_flush() {
     let mut fixture = Fixture::new(1);
-    fixture.options.config.spill_bytes = 4096;
+    fixture.options.engine.spill_bytes = 4096;
     let (db, table) = fixture.create();
     table.set_shards(1).unwrap();
     table.put(b"large", &[7; 10_000]).unwrap();
@@ -166,7 +166,7 @@ fn what_a_kill_left_unsynced_is_synced_by_the_next_flush() {
 fn a_segment_of_which_a_sync_failed_passes_no_other() {
     for names_too in [false, true] {
         let mut fixture = Fixture::new(2);
-        fixture.options.config.spill_bytes = 4096;
+        fixture.options.engine.spill_bytes = 4096;
         let faults = Arc::new(Faults::default());
         fixture.options.disk = Disk::with_faults(Arc::clone(&faults));
         let (db, table) = fixture.create();

@@ -33,7 +33,7 @@ fn a_kill_loses_nothing_that_was_put() {
 #[test]
 fn a_writer_that_waits_for_the_sealer_is_told_when_the_table_is_poisoned() {
     let mut fixture = Fixture::new(1);
-    fixture.options.config.segment_keys_max = 1;
+    fixture.options.engine.segment_keys_max = 1;
     let (db, table) = fixture.create();
     // Nothing is sealed until it goes.
     let upkeep = table.upkeep_io.lock();
@@ -146,7 +146,7 @@ fn a_segment_that_was_never_finished_is_cleared_away() {
 #[test]
 fn the_next_segment_is_made_early_and_is_no_trace_of_use() {
     let mut fixture = Fixture::new(2);
-    fixture.options.config.segment_keys_max = 100;
+    fixture.options.engine.segment_keys_max = 100;
     let (db, table) = fixture.create();
     for number in 0..60 {
         table.put(format!("k{number}").as_bytes(), b"x").unwrap();
@@ -273,7 +273,7 @@ fn a_run_that_could_not_be_read_once_is_read_with_the_next_open() {
     let run = fixture.options.roots[0].join("table/segments/2.keys");
     let away = run.with_extension("away");
     std::fs::rename(&run, &away).unwrap();
-    fixture.options.config.segment_keys_max = 1000;
+    fixture.options.engine.segment_keys_max = 1000;
     let found = |fixture: &Fixture| {
         let db = fixture.open();
         let table = db.table("table").unwrap();
@@ -319,7 +319,7 @@ fn a_large_value_is_stored_whatever_call_fails_on_the_way() {
         for nth in 1..=14 {
             let mut fixture = Fixture::new(2);
             // No flush of its own takes the failure that is meant for the store.
-            fixture.options.config.flush_interval = Duration::from_secs(3600);
+            fixture.options.engine.flush_interval = Duration::from_secs(3600);
             let faults = Arc::new(crate::disk::Faults::default());
             fixture.options.disk = crate::disk::Disk::with_faults(Arc::clone(&faults));
             let (_db, table) = fixture.create();
@@ -347,7 +347,7 @@ fn a_large_value_is_stored_whatever_call_fails_on_the_way() {
 #[test]
 fn a_failed_sync_makes_the_table_read_only_until_it_is_opened_again() {
     let mut fixture = Fixture::new(1);
-    fixture.options.config.flush_interval = Duration::from_secs(3600);
+    fixture.options.engine.flush_interval = Duration::from_secs(3600);
     let faults = Arc::new(crate::disk::Faults::default());
     fixture.options.disk = crate::disk::Disk::with_faults(Arc::clone(&faults));
     let (db, table) = fixture.create();
@@ -466,12 +466,12 @@ fn value_ids_are_never_used_again() {
 fn too_many_open_files_do_not_poison_a_table() {
     for nth in 1..=12 {
         let mut fixture = Fixture::new(2);
-        fixture.options.config.flush_interval = Duration::from_secs(3600);
+        fixture.options.engine.flush_interval = Duration::from_secs(3600);
         let faults = Arc::new(crate::disk::Faults::default());
         fixture.options.disk = crate::disk::Disk::with_faults(Arc::clone(&faults));
         let (db, table) = fixture.create();
         table.put(b"small", b"x").unwrap();
-        let large = vec![1; fixture.options.config.spill_bytes as usize + 1];
+        let large = vec![1; fixture.options.engine.spill_bytes as usize + 1];
         table.put(b"large", &large).unwrap();
         faults.fail_nth(nth, libc::EMFILE);
         let first = table.flush();

@@ -22,9 +22,9 @@ fn explore(scenario: impl Fn() + Send + Sync + 'static) {
 
 fn fixture() -> Fixture {
     let mut fixture = Fixture::new(2);
-    fixture.options.config.segment_keys_max = 7;
-    fixture.options.config.spill_bytes = 5000;
-    fixture.options.config.expiry_hold = Duration::ZERO;
+    fixture.options.engine.segment_keys_max = 7;
+    fixture.options.engine.spill_bytes = 5000;
+    fixture.options.engine.expiry_hold = Duration::ZERO;
     fixture
 }
 
@@ -173,7 +173,7 @@ fn what_expires_goes_once_and_what_lives_stays() {
 fn a_key_is_found_while_the_keymap_grows() {
     explore(|| {
         let mut fixture = fixture();
-        fixture.options.config.segment_keys_max = 10_000;
+        fixture.options.engine.segment_keys_max = 10_000;
         let (db, table) = fixture.create();
         let name = |number: usize| format!("k{number:04}");
         let batch = |table: &Table, numbers: std::ops::Range<usize>| {

@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 
 use crate::check;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::db::{Db, OpenOptions};
+use crate::engine_options::EngineOptions;
 use crate::format::fuzz::mend_file;
 use crate::table::{Direction, Table};
 
@@ -105,7 +105,7 @@ fn change(bytes: &mut Vec<u8>, how: u8, rest: &[u8]) {
 fn use_database(root: &Path, is_honest: bool, is_whole: bool) {
     let options = OpenOptions {
         roots: vec![root.to_path_buf()],
-        config: Config { reserve_bytes: 0, ..Config::default() },
+        engine: EngineOptions { reserve_bytes: 0, ..EngineOptions::default() },
         clock: Clock::manual(MADE_AT_NS),
         ..OpenOptions::default()
     };

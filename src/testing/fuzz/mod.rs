@@ -19,7 +19,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("database", database::run),
     ("keymap", |bytes, _| format::keymap(bytes)),
     ("log", |bytes, _| format::log(bytes)),
-    #[cfg(feature = "mount")]
     ("mount_options", |bytes, _| texts::mount_options(bytes)),
     ("record", |bytes, _| format::record(bytes)),
     ("root_file", |bytes, _| texts::root_file(bytes)),

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-#[cfg(feature = "mount")]
 use crate::config::mount_options::{self, Unknown};
 use crate::config::{Config, parse_bytes, parse_duration};
 use crate::format::root_file::RootFile;
@@ -33,7 +32,6 @@ pub(super) fn config(bytes: &[u8]) {
 }
 
 /// The words behind `-o`, an argument a line.
-#[cfg(feature = "mount")]
 pub(super) fn mount_options(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let arguments: Vec<String> = text.split('\n').map(str::to_owned).collect();

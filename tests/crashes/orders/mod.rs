@@ -321,7 +321,7 @@ impl State<'_> {
         let mut shown = None;
         if self.at >= self.told.begins {
             self.check("at first")?;
-            let read_only = OpenOptions { read_only: true, ..self.options(Disk::new()) };
+            let read_only = self.options(Disk::new()).read_only(true);
             let db = Db::open(read_only).map_err(|error| format!("opening read-only: {error}"))?;
             shown = Some(self.judge(&db, "opened read-only")?);
             db.close().map_err(|error| format!("closing read-only: {error}"))?;

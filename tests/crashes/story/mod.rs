@@ -11,9 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use littfs::clock::Clock;
-use littfs::config::Config;
 use littfs::testing::{Disk, Faults, Operation, Recorder};
-use littfs::{Attributes, Db, Error, Kind, OpenOptions, Table, TableSettings};
+use littfs::{Attributes, Db, EngineOptions, Error, Kind, OpenOptions, Table, TableSettings};
 
 use self::look::look;
 use self::model::{Model, State, Value};
@@ -34,17 +33,14 @@ const TABLES: [&str; 3] = ["keep", "pass", "drop"];
 
 /// How a database is opened here: segments are small, and nothing happens unless it is asked for.
 pub(crate) fn options(base: &Path, clock: Clock, disk: Disk) -> OpenOptions {
-    let config = Config {
-        segment_keys_max: 10,
-        spill_bytes: SPILL_BYTES as u64,
-        flush_interval: Duration::from_secs(3600),
-        expiry_hold: Duration::ZERO,
-        reserve_bytes: 0,
-        cache_bytes: 1 << 16,
-        ..Config::default()
-    };
-    let (roots, create) = (roots(base), true);
-    OpenOptions { roots, create, config, clock, disk, ..OpenOptions::default() }
+    let mut engine = EngineOptions::default();
+    engine.segment_keys_max = 10;
+    engine.spill_bytes = SPILL_BYTES as u64;
+    engine.flush_interval = Duration::from_secs(3600);
+    engine.expiry_hold = Duration::ZERO;
+    engine.reserve_bytes = 0;
+    engine.cache_bytes = 1 << 16;
+    OpenOptions::new(roots(base)).create(true).engine(engine).clock(clock).disk(disk)
 }
 
 pub(crate) fn roots(base: &Path) -> Vec<PathBuf> {
@@ -65,6 +61,7 @@ pub(crate) struct Story {
     /// Failures of the drive that were looked at.
     struck: usize,
     options: OpenOptions,
+    clock: Clock,
     recorder: Arc<Recorder>,
     db: Option<Db>,
     rng: Rng,
@@ -77,7 +74,7 @@ impl Story {
         let clock = Clock::manual(START_NS);
         let mut model = Model::default();
         model.clock(0, START_NS);
-        let options = options(base, clock, disk.recorded_by(Arc::clone(&recorder)));
+        let options = options(base, clock.clone(), disk.recorded_by(Arc::clone(&recorder)));
         let (rng, failed) = (Rng::new(seed), Vec::new());
         Self {
             model,
@@ -87,6 +84,7 @@ impl Story {
             wrong: Vec::new(),
             struck: 0,
             options,
+            clock,
             recorder,
             db: None,
             rng,
@@ -167,15 +165,15 @@ impl Story {
     }
 
     fn pass(&mut self, time: Duration) {
-        self.options.clock.advance(time);
-        self.model.clock(self.at(), self.options.clock.now_ns());
+        self.clock.advance(time);
+        self.model.clock(self.at(), self.clock.now_ns());
     }
 
     fn make_table(&mut self, table: &str) {
         let Some(db) = self.db.clone() else { return };
         let ttl = (table == "pass").then_some(TTL);
         let settings = TableSettings { ttl, grace: 1000 * TTL, shards: 2 };
-        let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.options.clock.now_ns());
+        let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.clock.now_ns());
         let begun = self.at();
         let result = db.create_table_with(table, settings, owner).map(drop);
         let ended = self.note(&format!("make table {table}"), result);
@@ -317,7 +315,7 @@ impl Story {
     fn new_value(&mut self, bytes: usize) -> Value {
         let seed = self.next_value;
         self.next_value += 1;
-        Value { seed, bytes, mode: 0o644, written_ns: self.options.clock.now_ns() }
+        Value { seed, bytes, mode: 0o644, written_ns: self.clock.now_ns() }
     }
 
     fn some_bytes(&mut self) -> usize {
@@ -338,7 +336,7 @@ impl Story {
     /// What a name stands for, with what has expired left out; None when that is not certain.
     fn current(&self, table: &str, name: &str) -> Option<State> {
         let ttl = self.table(table)?.settings().ttl;
-        let now_ns = u128::from(self.options.clock.now_ns());
+        let now_ns = u128::from(self.clock.now_ns());
         let state = self.model.current(table, name).ok()?;
         let is_live = |value: &Value| {
             ttl.is_none_or(|ttl| u128::from(value.written_ns) + ttl.as_nanos() > now_ns)
@@ -467,7 +465,7 @@ impl Story {
         let Some((name, Some(value))) = self.name_that(table, true) else { return };
         let mode = *self.rng.pick(&[0o600, 0o640, 0o755]);
         let key = name.clone();
-        let now_ns = self.options.clock.now_ns();
+        let now_ns = self.clock.now_ns();
         self.change(
             (table, "change the mode"),
             vec![(name, Some(Value { mode, ..value }))],
@@ -490,7 +488,7 @@ impl Story {
         if !self.has_parent(table, &to) {
             return;
         }
-        let linked = Value { written_ns: self.options.clock.now_ns(), ..value };
+        let linked = Value { written_ns: self.clock.now_ns(), ..value };
         self.change((table, "link"), vec![(to.clone(), Some(linked))], |table| {
             table.link(from.as_bytes(), to.as_bytes()).map(drop)
         });
@@ -500,7 +498,7 @@ impl Story {
     fn folder(&mut self, table: &str) {
         let name = format!("empty{}/", self.rng.below(3));
         let Some(open) = self.table(table) else { return };
-        let now_ns = self.options.clock.now_ns();
+        let now_ns = self.clock.now_ns();
         let value = Value { seed: 0, bytes: 0, mode: 0o750, written_ns: now_ns };
         // They may have expired, so what is there is asked.
         let Ok(is_there) = open.exists(name.as_bytes()) else { return };

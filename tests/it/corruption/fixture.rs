@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use littfs::clock::Clock;
-use littfs::config::Config;
-use littfs::{Attributes, Db, Kind, OpenOptions, Table, TableSettings};
+use littfs::{Attributes, Db, EngineOptions, Kind, OpenOptions, Table, TableSettings};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -72,19 +71,16 @@ impl Fixture {
 
     /// How the copy in a folder is opened.
     pub(crate) fn options(&self, folder: &Path) -> OpenOptions {
-        let config = Config {
-            reserve_bytes: 0,
-            segment_keys_max: 16,
-            spill_bytes: 70_000,
-            ..Config::default()
-        };
-        let clock = self.clock.clone();
-        OpenOptions { roots: Self::roots(folder), config, clock, ..OpenOptions::default() }
+        let mut engine = EngineOptions::default();
+        engine.reserve_bytes = 0;
+        engine.segment_keys_max = 16;
+        engine.spill_bytes = 70_000;
+        OpenOptions::new(Self::roots(folder)).engine(engine).clock(self.clock.clone())
     }
 
     fn fill(&mut self) {
         let now = self.folder.path().join("now");
-        let db = Db::open(OpenOptions { create: true, ..self.options(&now) }).expect("open");
+        let db = Db::open(self.options(&now).create(true)).expect("open");
         let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
         let ttl = Some(10 * HOUR);
         let settings = TableSettings { shards: 2, ttl, ..TableSettings::default() };

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use littfs::check::{Report, check};
 use littfs::repair::{Repair, repair};
 use littfs::testing::{Disk, Faults};
-use littfs::{Db, Direction, Error, OpenOptions, Table};
+use littfs::{Db, Direction, Error, Table};
 
 use self::damage::{Case, Random, Spared};
 use self::fixture::{Fixture, Model};
@@ -89,7 +89,7 @@ fn run(fixture: &Fixture, case: &Blow<'_>, counts: &mut Counts) {
     assert!(found.is_ok() || is_root_hit, "check: {found:?}");
     let found = found.unwrap_or_default();
     for read_only in [true, false] {
-        let options = OpenOptions { read_only, ..options.clone() };
+        let options = options.clone().read_only(read_only);
         match Db::open(options) {
             Err(error) => assert!(is_root_hit, "open: {error}"),
             Ok(db) => {
@@ -297,7 +297,7 @@ fn a_repair_that_ends_early_can_be_started_again() {
         faults.fail_nth(step, nix::errno::Errno::EIO as i32);
         let disk = Disk::with_faults(Arc::clone(&faults));
         let options = fixture.options(copy.path());
-        let cut_short = repair(&OpenOptions { disk, ..options.clone() }, None);
+        let cut_short = repair(&options.clone().disk(disk), None);
         let is_finished = faults.seen() < step;
         drop(cut_short);
         repair(&options, None).unwrap_or_else(|error| panic!("step {step}: {error}"));
