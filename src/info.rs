@@ -141,7 +141,7 @@ impl DatabaseInfo {
         Self::without_tables(db).with_tables(tables.iter().map(|table| TableInfo::new(table)))
     }
 
-    /// The same with tables that work in front of those that do not.
+    /// Adds tables that work, in front of those that do not.
     #[must_use]
     pub fn with_tables(mut self, tables: impl IntoIterator<Item = TableInfo>) -> Self {
         let open = tables.into_iter().map(|table| TableEntry::Open(Box::new(table)));

@@ -211,7 +211,7 @@ pub(crate) fn overflows(page: &PageBytes) -> bool {
     u16::from_le_bytes([page[10], page[11]]) & FLAG_OVERFLOWS != 0
 }
 
-/// The same, from the words of a page.
+/// What [`overflows`] says, of a page that is read word by word.
 pub(crate) fn overflows_by_words(word_at: impl Fn(usize) -> u64) -> bool {
     let [_, _, low, high, ..] = word_at(STATE_WORD).to_le_bytes();
     u16::from_le_bytes([low, high]) & FLAG_OVERFLOWS != 0

@@ -39,7 +39,7 @@ use crate::format::entry::Entry;
 pub(crate) const HEADER_BYTES: usize = 80;
 /// Values are checksummed in blocks of this many bytes.
 pub(crate) const BLOCK_BYTES: u64 = 64 * 1024;
-/// The same for slices.
+/// [`BLOCK_BYTES`] as the length of a slice.
 pub(crate) const BLOCK_SIZE: usize = 64 * 1024;
 const _: () = assert!(BLOCK_SIZE as u64 == BLOCK_BYTES);
 /// The longest key, in bytes.

@@ -64,7 +64,7 @@ impl Stat {
 
 /// A name or an inode as it is answered to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct Answer {
     /// What stat shows of it.
     pub(crate) stat: Stat,
     /// For how long the name stands for it.
@@ -73,7 +73,7 @@ pub(crate) struct Found {
     pub(crate) stat_valid: Duration,
 }
 
-impl Found {
+impl Answer {
     /// The shorter of both validities, for replies that carry only one.
     pub(crate) fn valid(&self) -> Duration {
         self.name_valid.min(self.stat_valid)

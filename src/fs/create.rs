@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::handles::Handle;
 use super::open_file::{Closed, Name, OpenFile};
-use super::{Caller, Child, Errno, Found, Fs, Lookup, Node, Result, split_key};
+use super::{Answer, Caller, Child, Errno, Fs, LookupAnswer, Node, Result, split_key};
 use crate::error::Error;
 use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
@@ -55,7 +55,7 @@ impl Fs {
         name: &[u8],
         mode: u32,
         flags: i32,
-    ) -> Result<(Found, Opened)> {
+    ) -> Result<(Answer, Opened)> {
         self.writable()?;
         // A name that is there can be gone before it is opened; then it is free after all.
         for _ in 0..CREATE_ATTEMPTS {
@@ -74,7 +74,7 @@ impl Fs {
         name: &[u8],
         mode: u32,
         flags: i32,
-    ) -> Result<(Found, Opened)> {
+    ) -> Result<(Answer, Opened)> {
         let child = self.child(parent, name)?;
         let held = self.name_locks.lock(parent, name);
         if self.names.get(parent, name).is_some() || Self::stored(&child)?.is_some() {
@@ -96,8 +96,10 @@ impl Fs {
         Ok((found, Opened::for_writing(handle)))
     }
 
-    fn open_existing(&self, parent: u64, name: &[u8], flags: i32) -> Result<(Found, Opened)> {
-        let Lookup::Found(found) = self.lookup(parent, name)? else { return Err(Errno::ESTALE) };
+    fn open_existing(&self, parent: u64, name: &[u8], flags: i32) -> Result<(Answer, Opened)> {
+        let LookupAnswer::Found(found) = self.lookup(parent, name)? else {
+            return Err(Errno::ESTALE);
+        };
         match self.open(found.stat.ino, flags) {
             Ok(opened) => Ok((found, opened)),
             Err(errno) => {
@@ -115,7 +117,7 @@ impl Fs {
         parent: u64,
         name: &[u8],
         mode: u32,
-    ) -> Result<Found> {
+    ) -> Result<Answer> {
         self.writable()?;
         if !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG) {
             return Err(Errno::EPERM);

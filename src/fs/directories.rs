@@ -17,9 +17,9 @@ use std::ops::Bound;
 
 use super::handles::Handle;
 use super::ino::UNAVAILABLE_INO_MIN;
-use super::listing::{Candidate, FolderHandle, Item, Listing, Named, Source};
+use super::listing::{DirEntry, FolderHandle, ListedName, ListingProgress, Named, StoredNames};
 use super::positions::{PARENT_OFFSET, SELF_OFFSET, set_behind};
-use super::{Errno, Folder, Found, Fs, Known, Result, TOP_INO, ino_of};
+use super::{Answer, Errno, Folder, Fs, Known, Result, TOP_INO, ino_of};
 use crate::format::attributes::Kind;
 use crate::format::entry::Entry;
 use crate::format::location::ValueId;
@@ -56,7 +56,7 @@ impl Fs {
         handle: u64,
         offset: u64,
         plus: bool,
-        add: &mut dyn FnMut(&Item<'_>) -> bool,
+        add: &mut dyn FnMut(&DirEntry<'_>) -> bool,
     ) -> Result<()> {
         let handle = self.handles.get(handle)?;
         let Handle::Folder(open_folder) = &*handle else { return Err(Errno::EBADF) };
@@ -114,7 +114,7 @@ impl Fs {
         ino: u64,
         folder: &Folder,
         offset: u64,
-        add: &mut dyn FnMut(&Item<'_>) -> bool,
+        add: &mut dyn FnMut(&DirEntry<'_>) -> bool,
     ) -> bool {
         let parent = match folder {
             Folder::Top => TOP_INO,
@@ -124,12 +124,18 @@ impl Fs {
         };
         let dots = [(SELF_OFFSET, ino, &b"."[..]), (PARENT_OFFSET, parent, &b".."[..])];
         dots.into_iter().filter(|(own, ..)| *own > offset).any(|(offset, ino, name)| {
-            add(&Item { ino, offset, name, kind: Kind::Folder, found: None })
+            add(&DirEntry { ino, offset, name, kind: Kind::Folder, found: None })
         })
     }
 
     /// Puts the listing behind `offset`.
-    fn resume(&self, ino: u64, folder: &Folder, listing: &mut Listing, offset: u64) -> Result<()> {
+    fn resume(
+        &self,
+        ino: u64,
+        folder: &Folder,
+        listing: &mut ListingProgress,
+        offset: u64,
+    ) -> Result<()> {
         // The order matters: changes, then open names, then stored names; see above.
         let changes = self.name_locks.changes(ino);
         let goes_on = offset == listing.at;
@@ -159,28 +165,33 @@ impl Fs {
         Ok(())
     }
 
-    fn source(&self, folder: &Folder, from: &[u8]) -> Result<Source> {
+    fn source(&self, folder: &Folder, from: &[u8]) -> Result<StoredNames> {
         match folder {
             Folder::Top => {
                 let open = self.db.tables().into_iter();
-                let open = open.map(|table| (table.name().into(), Candidate::Table(table)));
+                let open = open.map(|table| (table.name().into(), ListedName::Table(table)));
                 let unavailable = (UNAVAILABLE_INO_MIN..).zip(self.db.unavailable_tables());
                 let unavailable = unavailable
-                    .map(|(ino, (name, _))| (name.into_bytes(), Candidate::Unavailable { ino }));
-                let mut tables: Vec<(Vec<u8>, Candidate)> = open.chain(unavailable).collect();
+                    .map(|(ino, (name, _))| (name.into_bytes(), ListedName::Unavailable { ino }));
+                let mut tables: Vec<(Vec<u8>, ListedName)> = open.chain(unavailable).collect();
                 tables.retain(|(name, _)| &name[..] >= from);
                 tables.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-                Ok(Source::Tables(tables.into_iter()))
+                Ok(StoredNames::Tables(tables.into_iter()))
             }
             Folder::In { table, key, .. } => {
                 let from = Bound::Included(from);
-                Ok(Source::Stored(table.list_folder_from(key, from, Direction::Forward)?))
+                Ok(StoredNames::Stored(table.list_folder_from(key, from, Direction::Forward)?))
             }
         }
     }
 
     /// The next entry of the listing.
-    fn next(&self, ino: u64, folder: &Folder, listing: &mut Listing) -> Result<Option<Named>> {
+    fn next(
+        &self,
+        ino: u64,
+        folder: &Folder,
+        listing: &mut ListingProgress,
+    ) -> Result<Option<Named>> {
         while let Some((name, candidate)) = listing.ahead.pop_front() {
             if is_live(folder, &candidate) {
                 return Ok(Some((name, candidate)));
@@ -194,7 +205,12 @@ impl Fs {
     }
 
     /// The next entry of what is stored and what is open.
-    fn merge(&self, ino: u64, folder: &Folder, listing: &mut Listing) -> Result<Option<Named>> {
+    fn merge(
+        &self,
+        ino: u64,
+        folder: &Folder,
+        listing: &mut ListingProgress,
+    ) -> Result<Option<Named>> {
         loop {
             listing.peek()?;
             let order = match (&listing.peeked, listing.open.first()) {
@@ -220,11 +236,11 @@ impl Fs {
                 if same {
                     listing.peeked = None;
                 }
-                return Ok(Some((name.into_vec(), Candidate::Open(file))));
+                return Ok(Some((name.into_vec(), ListedName::Open(file))));
             }
             // Stored or unlinked since the page began.
             if !same && let Some(entry) = Self::entry_in(folder, &name)? {
-                return Ok(Some((name.into_vec(), Candidate::Stored(entry))));
+                return Ok(Some((name.into_vec(), ListedName::Stored(entry))));
             }
         }
     }
@@ -241,44 +257,44 @@ impl Fs {
         &self,
         folder: &Folder,
         name: &[u8],
-        candidate: &Candidate,
+        candidate: &ListedName,
         offset: u64,
         plus: bool,
-        add: &mut dyn FnMut(&Item<'_>) -> bool,
+        add: &mut dyn FnMut(&DirEntry<'_>) -> bool,
     ) -> Result<bool> {
         let is_full = match candidate {
-            Candidate::Table(table) => {
+            ListedName::Table(table) => {
                 let ino = ino_of(table.number(), ValueId(0));
                 let found = plus.then(|| self.found_table(table));
-                add(&Item { ino, offset, name, kind: Kind::Folder, found })
+                add(&DirEntry { ino, offset, name, kind: Kind::Folder, found })
             }
-            Candidate::Unavailable { ino } => {
-                add(&Item { ino: *ino, offset, name, kind: Kind::Folder, found: None })
+            ListedName::Unavailable { ino } => {
+                add(&DirEntry { ino: *ino, offset, name, kind: Kind::Folder, found: None })
             }
-            Candidate::Open(file) if !plus => {
-                add(&Item { ino: file.ino(), offset, name, kind: Kind::File, found: None })
+            ListedName::Open(file) if !plus => {
+                add(&DirEntry { ino: file.ino(), offset, name, kind: Kind::File, found: None })
             }
-            Candidate::Open(file) => {
+            ListedName::Open(file) => {
                 let Some(state) = file.while_written() else {
                     // It was stored, or unlinked, since it was met.
                     let Some(entry) = Self::entry_in(folder, name)? else { return Ok(false) };
-                    let stored = Candidate::Stored(entry);
+                    let stored = ListedName::Stored(entry);
                     return self.hand_out(folder, name, &stored, offset, plus, add);
                 };
                 let found = Some(Self::found_as(file, &state));
-                let item = Item { ino: file.ino(), offset, name, kind: Kind::File, found };
+                let item = DirEntry { ino: file.ino(), offset, name, kind: Kind::File, found };
                 let is_full = add(&item);
                 if !is_full {
                     self.inodes.learn_open(file);
                 }
                 is_full
             }
-            Candidate::Stored(entry) => {
+            ListedName::Stored(entry) => {
                 let Folder::In { table, key, .. } = folder else { return Ok(false) };
                 let ino = ino_of(table.number(), entry.id);
                 let kind = entry.kind();
                 let found = plus.then(|| self.found_listed(table, ino, entry));
-                let is_full = add(&Item { ino, offset, name, kind, found });
+                let is_full = add(&DirEntry { ino, offset, name, kind, found });
                 if plus && !is_full {
                     let slash: &[u8] = if kind == Kind::Folder { b"/" } else { b"" };
                     let key = [key, name, slash].concat();
@@ -291,7 +307,7 @@ impl Fs {
     }
 
     /// What a lookup would say, not counted.
-    fn found_listed(&self, table: &Table, ino: u64, entry: &Entry) -> Found {
+    fn found_listed(&self, table: &Table, ino: u64, entry: &Entry) -> Answer {
         match self.inodes.peek(ino) {
             Some(Known::Open(file)) => Self::found_open(&file),
             Some(Known::Stored(known, _)) if entry.kind() != Kind::Folder => {
@@ -303,9 +319,9 @@ impl Fs {
 }
 
 /// Whether an entry that was read ahead has not expired since.
-fn is_live(folder: &Folder, candidate: &Candidate) -> bool {
+fn is_live(folder: &Folder, candidate: &ListedName) -> bool {
     match (folder, candidate) {
-        (Folder::In { table, .. }, Candidate::Stored(entry)) => {
+        (Folder::In { table, .. }, ListedName::Stored(entry)) => {
             entry.kind() == Kind::Folder || !table.is_expired(entry)
         }
         _ => true,

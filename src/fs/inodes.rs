@@ -60,11 +60,11 @@ pub(super) struct Inode {
     pub(super) stale_pages: bool,
 }
 
-type Shard = HashMap<u64, Box<Inode>>;
+type InodeShard = HashMap<u64, Box<Inode>>;
 
 /// The map, sharded by inode number.
 pub(super) struct Inodes {
-    shards: Vec<Mutex<Shard>>,
+    shards: Vec<Mutex<InodeShard>>,
     count: AtomicUsize,
     /// The most inodes there were since memory was last given back.
     most: AtomicUsize,
@@ -98,7 +98,7 @@ impl Inodes {
         }
     }
 
-    fn shard(&self, ino: u64) -> &Mutex<Shard> {
+    fn shard(&self, ino: u64) -> &Mutex<InodeShard> {
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
         let index = ino as usize % SHARDS;
         &self.shards[index]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::attributes::Found;
+use super::attributes::Answer;
 use super::errno::Result;
 use super::open_file::OpenFile;
 use super::positions::{PARENT_OFFSET, Positions};
@@ -17,7 +17,7 @@ use crate::table::{FolderIter, Table};
 
 /// One entry of a listing.
 #[derive(Debug)]
-pub(crate) struct Item<'a> {
+pub(crate) struct DirEntry<'a> {
     /// The inode number.
     pub(crate) ino: u64,
     /// The offset that continues behind this entry.
@@ -27,18 +27,18 @@ pub(crate) struct Item<'a> {
     /// What it is.
     pub(crate) kind: Kind,
     /// What a lookup would have answered; not for `.`, `..` and tables that cannot be opened.
-    pub(crate) found: Option<Found>,
+    pub(crate) found: Option<Answer>,
 }
 
 /// An open folder.
 pub(super) struct FolderHandle {
     ino: u64,
-    listing: Box<Mutex<Listing>>,
+    listing: Box<Mutex<ListingProgress>>,
 }
 
 impl FolderHandle {
     pub(super) fn new(ino: u64) -> Self {
-        Self { ino, listing: Box::new(Mutex::new(Listing::new())) }
+        Self { ino, listing: Box::new(Mutex::new(ListingProgress::new())) }
     }
 
     pub(super) fn ino(&self) -> u64 {
@@ -46,16 +46,16 @@ impl FolderHandle {
     }
 
     /// How far its listing has come, for the one who lists.
-    pub(super) fn listing(&self) -> MutexGuard<'_, Listing> {
+    pub(super) fn listing(&self) -> MutexGuard<'_, ListingProgress> {
         self.listing.lock()
     }
 }
 
 /// A name and what it stands for.
-pub(super) type Named = (Vec<u8>, Candidate);
+pub(super) type Named = (Vec<u8>, ListedName);
 
 /// How far a listing has come.
-pub(super) struct Listing {
+pub(super) struct ListingProgress {
     pub(super) positions: Positions,
     /// The offset of the last entry handed out.
     pub(super) at: u64,
@@ -63,7 +63,7 @@ pub(super) struct Listing {
     pub(super) from: Vec<u8>,
     /// What is merged next is at or above this: some entries were merged ahead.
     pub(super) reached: Vec<u8>,
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<StoredNames>,
     /// The source has no more, and is not asked again: what is stored from now on may belong
     /// before the names of open files that were handed out since.
     pub(super) source_ended: bool,
@@ -78,13 +78,13 @@ pub(super) struct Listing {
 }
 
 /// Where stored names come from.
-pub(super) enum Source {
-    Tables(std::vec::IntoIter<(Vec<u8>, Candidate)>),
+pub(super) enum StoredNames {
+    Tables(std::vec::IntoIter<(Vec<u8>, ListedName)>),
     Stored(FolderIter),
 }
 
 /// What a listed name stands for.
-pub(super) enum Candidate {
+pub(super) enum ListedName {
     Table(Arc<Table>),
     /// A table that could not be opened: it has a name and nothing else.
     Unavailable {
@@ -94,7 +94,7 @@ pub(super) enum Candidate {
     Open(Arc<OpenFile>),
 }
 
-impl Listing {
+impl ListingProgress {
     fn new() -> Self {
         Self {
             positions: Positions::new(),
@@ -117,11 +117,11 @@ impl Listing {
             && let Some(source) = &mut self.source
         {
             self.peeked = match source {
-                Source::Tables(tables) => tables.next(),
-                Source::Stored(entries) => entries
+                StoredNames::Tables(tables) => tables.next(),
+                StoredNames::Stored(entries) => entries
                     .next()
                     .transpose()?
-                    .map(|(name, entry)| (name, Candidate::Stored(entry))),
+                    .map(|(name, entry)| (name, ListedName::Stored(entry))),
             };
             self.source_ended = self.peeked.is_none();
         }

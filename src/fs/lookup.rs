@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attributes::{VALID_BUSY_FOLDER, VALID_MAX, entry_valid, unstored_valid};
-use super::open_file::{OpenFile, State};
+use super::open_file::{OpenFile, OpenState};
 use super::{
-    Caller, Child, Errno, Found, Fs, Known, Node, Result, Spot, Stat, TOP_INO, ino_of,
+    Answer, Caller, Child, Errno, Fs, Known, Node, Result, Spot, Stat, TOP_INO, ino_of,
     is_table_folder,
 };
 use crate::error::Error;
@@ -17,22 +17,22 @@ use crate::table::Table;
 
 /// The answer to a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
+pub(crate) enum LookupAnswer {
     /// The name stands for this; the lookup is counted.
-    Found(Found),
+    Found(Answer),
     /// There is no such name, for as long as this mount does not make it.
     Absent(Duration),
 }
 
 impl Fs {
     /// What a name stands for. A found inode is to be forgotten once more.
-    pub(crate) fn lookup(&self, parent: u64, name: &[u8]) -> Result<Lookup> {
+    pub(crate) fn lookup(&self, parent: u64, name: &[u8]) -> Result<LookupAnswer> {
         let child = match self.spot(parent, name)? {
             Spot::Table(name) => {
                 return match self.db.table(&name) {
-                    Ok(table) => Ok(Lookup::Found(self.found_table(&table))),
+                    Ok(table) => Ok(LookupAnswer::Found(self.found_table(&table))),
                     Err(Error::NoSuchTable { .. } | Error::InvalidTableName { .. }) => {
-                        Ok(Lookup::Absent(VALID_MAX))
+                        Ok(LookupAnswer::Absent(VALID_MAX))
                     }
                     Err(error) => Err(error.into()),
                 };
@@ -42,11 +42,13 @@ impl Fs {
         if let Some(file) = self.names.get(parent, name)
             && let Some(found) = self.learn_open(&file)
         {
-            return Ok(Lookup::Found(found));
+            return Ok(LookupAnswer::Found(found));
         }
         match Self::stored(&child)? {
-            Some((key, entry)) => Ok(Lookup::Found(self.learn_entry(&child.table, &key, &entry))),
-            None => Ok(Lookup::Absent(VALID_MAX)),
+            Some((key, entry)) => {
+                Ok(LookupAnswer::Found(self.learn_entry(&child.table, &key, &entry)))
+            }
+            None => Ok(LookupAnswer::Absent(VALID_MAX)),
         }
     }
 
@@ -65,10 +67,10 @@ impl Fs {
     }
 
     /// Attributes of an inode.
-    pub(crate) fn getattr(&self, ino: u64) -> Result<Found> {
+    pub(crate) fn getattr(&self, ino: u64) -> Result<Answer> {
         if ino == TOP_INO {
             let stat = Stat::of_folder(ino, *self.top.lock());
-            return Ok(Found { stat, name_valid: VALID_MAX, stat_valid: VALID_MAX });
+            return Ok(Answer { stat, name_valid: VALID_MAX, stat_valid: VALID_MAX });
         }
         if is_table_folder(ino) {
             let table = self.table_of(ino)?;
@@ -122,13 +124,13 @@ impl Fs {
         if mask & !granted == 0 { Ok(()) } else { Err(Errno::EACCES) }
     }
 
-    pub(super) fn found_table(&self, table: &Table) -> Found {
+    pub(super) fn found_table(&self, table: &Table) -> Answer {
         let ino = ino_of(table.number(), ValueId(0));
         let stat = Stat::of_folder(ino, table.attributes());
-        Found { stat, name_valid: VALID_MAX, stat_valid: self.folder_stat_valid(ino) }
+        Answer { stat, name_valid: VALID_MAX, stat_valid: self.folder_stat_valid(ino) }
     }
 
-    pub(super) fn found_entry(&self, table: &Table, entry: &Entry, is_named: bool) -> Found {
+    pub(super) fn found_entry(&self, table: &Table, entry: &Entry, is_named: bool) -> Answer {
         let ino = ino_of(table.number(), entry.id);
         let valid = entry_valid(table, entry, self.now_ns());
         let stat_valid = match entry.kind() {
@@ -136,32 +138,32 @@ impl Fs {
             Kind::File | Kind::Symlink => valid,
         };
         let stat = Stat::of_entry(ino, entry, u32::from(is_named));
-        Found { stat, name_valid: valid, stat_valid }
+        Answer { stat, name_valid: valid, stat_valid }
     }
 
     /// The kernel sees every write to an open file itself, and asks again for the times after one;
     /// so attributes hold for long even while the file is being written.
-    pub(super) fn found_open(file: &OpenFile) -> Found {
+    pub(super) fn found_open(file: &OpenFile) -> Answer {
         Self::found_as(file, &file.state())
     }
 
-    /// The same with its state locked.
-    pub(super) fn found_as(file: &OpenFile, state: &State) -> Found {
+    /// What [`Fs::found_open`] answers, for callers who have the state locked.
+    pub(super) fn found_as(file: &OpenFile, state: &OpenState) -> Answer {
         let valid = unstored_valid(file.table());
-        Found { stat: state.stat(file.ino()), name_valid: valid, stat_valid: valid }
+        Answer { stat: state.stat(file.ino()), name_valid: valid, stat_valid: valid }
     }
 
     /// Counts a lookup of a file that is open for writing; `None`, and nothing is counted, when it is
     /// no more. Its state is locked: a release in between would leave an inode that stands for a file
     /// nobody can open.
-    pub(super) fn learn_open(&self, file: &Arc<OpenFile>) -> Option<Found> {
+    pub(super) fn learn_open(&self, file: &Arc<OpenFile>) -> Option<Answer> {
         let state = file.while_written()?;
         self.inodes.learn_open(file);
         Some(Self::found_as(file, &state))
     }
 
     /// Counts a lookup of a stored file, link or folder.
-    pub(super) fn learn_entry(&self, table: &Arc<Table>, key: &[u8], entry: &Entry) -> Found {
+    pub(super) fn learn_entry(&self, table: &Arc<Table>, key: &[u8], entry: &Entry) -> Answer {
         let ino = ino_of(table.number(), entry.id);
         match self.inodes.learn_entry(ino, table, key, entry) {
             Known::Open(file) => Self::found_open(&file),

@@ -67,15 +67,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub(crate) use self::attributes::{BLOCK_BYTES, Found, Stat};
+pub(crate) use self::attributes::{Answer, BLOCK_BYTES, Stat};
 pub(crate) use self::create::Opened;
 pub(crate) use self::errno::{Errno, Result};
 pub(crate) use self::failures::Subject;
 pub(crate) use self::ino::TOP_INO;
 pub(crate) use self::kernel::{Kernel, KnownName};
 pub(crate) use self::keys::NAME_BYTES_MAX;
-pub(crate) use self::listing::Item;
-pub(crate) use self::lookup::Lookup;
+pub(crate) use self::listing::DirEntry;
+pub(crate) use self::lookup::LookupAnswer;
 pub(crate) use self::setattr::{Changes, SetTime};
 pub(crate) use self::xattrs::SetMode;
 

@@ -18,7 +18,7 @@ pub(super) struct NameLocks {
 }
 
 /// One or two held name locks.
-pub(super) struct Held<'a> {
+pub(super) struct HeldNames<'a> {
     _first: MutexGuard<'a, ()>,
     _second: Option<MutexGuard<'a, ()>>,
 }
@@ -38,17 +38,17 @@ impl NameLocks {
         index
     }
 
-    pub(super) fn lock(&self, parent: u64, name: &[u8]) -> Held<'_> {
-        Held { _first: self.stripes[self.stripe(parent, name)].lock(), _second: None }
+    pub(super) fn lock(&self, parent: u64, name: &[u8]) -> HeldNames<'_> {
+        HeldNames { _first: self.stripes[self.stripe(parent, name)].lock(), _second: None }
     }
 
     /// Both locks, in the order of the stripes, so that two renames never wait for each other.
-    pub(super) fn lock_two(&self, one: (u64, &[u8]), other: (u64, &[u8])) -> Held<'_> {
+    pub(super) fn lock_two(&self, one: (u64, &[u8]), other: (u64, &[u8])) -> HeldNames<'_> {
         let (one, other) = (self.stripe(one.0, one.1), self.stripe(other.0, other.1));
         let (low, high) = (one.min(other), one.max(other));
         let first = self.stripes[low].lock();
         let second = (low != high).then(|| self.stripes[high].lock());
-        Held { _first: first, _second: second }
+        HeldNames { _first: first, _second: second }
     }
 
     fn counter(&self, folder: u64) -> &AtomicU64 {

@@ -30,13 +30,13 @@ const RELEASE_PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct OpenFile {
     table: Arc<Table>,
     ino: u64,
-    state: Mutex<State>,
+    state: Mutex<OpenState>,
     /// Told when the last writing handle is released.
     released: Condvar,
 }
 
 /// What changes about an open file.
-pub(super) struct State {
+pub(super) struct OpenState {
     /// Where it is named; None once it was unlinked or replaced.
     pub(super) name: Option<Name>,
     /// Its last writer is done, and the name is with the engine. Whoever found the file before
@@ -109,7 +109,7 @@ impl OpenFile {
         stored: Option<Entry>,
     ) -> Self {
         let ino = ino_of(table.number(), writer.id());
-        let state = State {
+        let state = OpenState {
             name: Some(name),
             handed_over: false,
             body: Body::Writing(writer),
@@ -135,21 +135,21 @@ impl OpenFile {
     }
 
     /// Held over the I/O of the writer: whoever asks for the length waits for a write under way.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, OpenState> {
         self.state.lock()
     }
 
     /// The state as long as somebody has the file open for writing. From the last release on, which
     /// holds this lock to its end, the file is that which was stored: whoever finds it here by then
     /// must look there.
-    pub(super) fn while_written(&self) -> Option<MutexGuard<'_, State>> {
+    pub(super) fn while_written(&self) -> Option<MutexGuard<'_, OpenState>> {
         let state = self.state();
         (state.writers > 0).then_some(state)
     }
 
     /// A writing handle was released. True when it was the last one; whoever waits for that goes
     /// on when the state is unlocked.
-    pub(super) fn writer_released(&self, state: &mut State) -> bool {
+    pub(super) fn writer_released(&self, state: &mut OpenState) -> bool {
         state.writers -= 1;
         if state.writers == 0 {
             self.released.notify_all();
@@ -159,7 +159,7 @@ impl OpenFile {
 
     /// Whether nobody has it open for writing any more. A close cannot be told from the close of a
     /// duplicate until RELEASE comes or does not come.
-    pub(super) fn is_released(&self, state: &mut MutexGuard<'_, State>) -> bool {
+    pub(super) fn is_released(&self, state: &mut MutexGuard<'_, OpenState>) -> bool {
         let deadline = Instant::now() + RELEASE_PATIENCE;
         while state.writers > 0 && state.closed == Closed::Last {
             if self.released.wait_until(state, deadline).timed_out() {
@@ -170,7 +170,7 @@ impl OpenFile {
     }
 }
 
-impl State {
+impl OpenState {
     pub(super) fn stat(&self, ino: u64) -> Stat {
         let links = u32::from(self.name.is_some() || self.handed_over);
         Stat { ino, size: self.len(), links, attributes: self.attributes }
@@ -198,17 +198,17 @@ impl State {
 
 /// The names of open files by folder, in byte order.
 pub(super) struct OpenNames {
-    shards: Vec<Mutex<HashMap<u64, Folder>>>,
+    shards: Vec<Mutex<HashMap<u64, FolderNames>>>,
 }
 
-type Folder = BTreeMap<Box<[u8]>, Arc<OpenFile>>;
+type FolderNames = BTreeMap<Box<[u8]>, Arc<OpenFile>>;
 
 impl OpenNames {
     pub(super) fn new() -> Self {
         Self { shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect() }
     }
 
-    fn shard(&self, parent: u64) -> &Mutex<HashMap<u64, Folder>> {
+    fn shard(&self, parent: u64) -> &Mutex<HashMap<u64, FolderNames>> {
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
         let index = (parent ^ (parent >> 48)) as usize % SHARDS;
         &self.shards[index]

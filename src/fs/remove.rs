@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::open_file::{Body, OpenFile, State};
+use super::open_file::{Body, OpenFile, OpenState};
 use super::{Child, Errno, Fs, Result, Spot, ino_of};
 use crate::cast;
 use crate::error::Error;
@@ -36,7 +36,7 @@ impl Fs {
     }
 
     /// Takes the name of an open file away; its bytes go with the last handle.
-    pub(super) fn detach(&self, file: &Arc<OpenFile>, state: &mut State) {
+    pub(super) fn detach(&self, file: &Arc<OpenFile>, state: &mut OpenState) {
         if let Some(name) = state.name.take() {
             self.names.remove(&name, file);
         }
@@ -94,7 +94,7 @@ impl Fs {
 
 /// Takes the stored form of an open file away. Its grace can have passed since some duplicate was
 /// closed; to everybody it is pending all the same.
-pub(super) fn take_back(child: &Child, state: &mut State) -> Result<()> {
+pub(super) fn take_back(child: &Child, state: &mut OpenState) -> Result<()> {
     match child.table.remove(&child.key) {
         Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
         Err(error @ Error::Sealed { .. }) => match &mut state.body {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::open_file::{Body, Name, OpenFile, State};
+use super::open_file::{Body, Name, OpenFile, OpenState};
 use super::remove::take_back;
 use super::{Child, Errno, Fs, Result};
 use crate::error::Error;
@@ -176,7 +176,7 @@ impl Fs {
         &self,
         to: &Child,
         target: Option<&End>,
-        open: Option<(&Arc<OpenFile>, MutexGuard<'_, State>)>,
+        open: Option<(&Arc<OpenFile>, MutexGuard<'_, OpenState>)>,
     ) {
         match (target, open) {
             (_, Some((file, mut state))) => {
@@ -210,7 +210,7 @@ impl End {
 fn lock_both<'a>(
     file: &'a OpenFile,
     other: Option<&'a Arc<OpenFile>>,
-) -> (MutexGuard<'a, State>, Option<MutexGuard<'a, State>>) {
+) -> (MutexGuard<'a, OpenState>, Option<MutexGuard<'a, OpenState>>) {
     match other {
         Some(other) if other.ino() < file.ino() => {
             let other = other.state();
@@ -225,7 +225,7 @@ fn lock_both<'a>(
 
 /// Takes the stored form of an open target away if the engine would keep it, for its grace can
 /// have passed since some duplicate was closed. Tells whether it did.
-fn make_way(to: &Child, target: &mut State) -> Result<bool> {
+fn make_way(to: &Child, target: &mut OpenState) -> Result<bool> {
     let is_kept = target.stored.is_some_and(|stored| to.table.is_sealed(&stored));
     if is_kept {
         take_back(to, target)?;
@@ -238,7 +238,7 @@ fn make_way(to: &Child, target: &mut State) -> Result<bool> {
 fn store_elsewhere(
     from: &Child,
     to: &Child,
-    state: &mut State,
+    state: &mut OpenState,
     target_is_stored: bool,
     sealed: Error,
 ) -> Result<Entry> {

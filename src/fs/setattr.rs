@@ -6,8 +6,8 @@ use parking_lot::MutexGuard;
 
 use super::handles::Handle;
 use super::inodes::Inode;
-use super::open_file::{Body, OpenFile, State};
-use super::{Caller, Errno, Found, Fs, Node, Result, TOP_INO, is_table_folder};
+use super::open_file::{Body, OpenFile, OpenState};
+use super::{Answer, Caller, Errno, Fs, Node, Result, TOP_INO, is_table_folder};
 use crate::cast;
 use crate::error::Error;
 use crate::format::attributes::{Attributes, Kind};
@@ -87,7 +87,7 @@ fn drop_set_ids(attributes: &mut Attributes) -> bool {
 
 impl Fs {
     /// Changes attributes or length; returns what they are then.
-    pub(crate) fn setattr(&self, caller: Caller, ino: u64, changes: &Changes) -> Result<Found> {
+    pub(crate) fn setattr(&self, caller: Caller, ino: u64, changes: &Changes) -> Result<Answer> {
         self.writable()?;
         // The kernel checks this only when it checks permissions at all, and a file must not be
         // given away in either case.
@@ -107,7 +107,7 @@ impl Fs {
         }
     }
 
-    fn setattr_table(&self, ino: u64, changes: &Changes) -> Result<Found> {
+    fn setattr_table(&self, ino: u64, changes: &Changes) -> Result<Answer> {
         if changes.size.is_some() {
             return Err(Errno::EISDIR);
         }
@@ -118,7 +118,7 @@ impl Fs {
         Ok(self.found_table(&table))
     }
 
-    fn setattr_stored(&self, ino: u64, changes: &Changes) -> Result<Found> {
+    fn setattr_stored(&self, ino: u64, changes: &Changes) -> Result<Answer> {
         let (table, key, entry) = self.inodes.with(ino, |inode| match &inode.node {
             Node::Stored { key, entry } => Ok((Arc::clone(&inode.table), key.clone(), *entry)),
             // Opened for writing a moment ago.
@@ -155,7 +155,7 @@ impl Fs {
         Ok(self.found_entry(&table, &entry, true))
     }
 
-    fn setattr_open(&self, file: &Arc<OpenFile>, changes: &Changes) -> Result<Found> {
+    fn setattr_open(&self, file: &Arc<OpenFile>, changes: &Changes) -> Result<Answer> {
         let mut state = file.state();
         if state.writers == 0 {
             // Released while this waited. If its name was gone by then it has no other place.
@@ -183,7 +183,7 @@ impl Fs {
     fn truncate_open(
         &self,
         file: &Arc<OpenFile>,
-        state: &mut MutexGuard<'_, State>,
+        state: &mut MutexGuard<'_, OpenState>,
         size: u64,
         handle: Option<u64>,
     ) -> Result<()> {
@@ -215,7 +215,7 @@ impl Fs {
 
     /// Takes set-user-id and set-group-id from a file whose bytes change. At a change of the length
     /// the kernel does not tell who might keep them: nobody does.
-    pub(super) fn drop_set_ids(&self, file: &OpenFile, state: &mut State) -> Result<()> {
+    pub(super) fn drop_set_ids(&self, file: &OpenFile, state: &mut OpenState) -> Result<()> {
         let mut attributes = state.attributes;
         if drop_set_ids(&mut attributes) {
             store_attributes(file, state, attributes)?;
@@ -227,7 +227,7 @@ impl Fs {
 
 /// Takes new attributes over, and into the engine when the file is stored already: a daemon that
 /// dies now must not forget a chmod that came behind the close.
-fn store_attributes(file: &OpenFile, state: &mut State, attributes: Attributes) -> Result<()> {
+fn store_attributes(file: &OpenFile, state: &mut OpenState, attributes: Attributes) -> Result<()> {
     if let (Some(_), Some(name)) = (&state.stored, &state.name) {
         match file.table().change_attributes(&name.key, attributes) {
             Ok(entry) => {

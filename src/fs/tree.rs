@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::open_file::OpenFile;
 use super::read::TARGET_BYTES_MAX;
-use super::{Caller, Child, Errno, Found, Fs, Node, Result, Spot};
+use super::{Answer, Caller, Child, Errno, Fs, Node, Result, Spot};
 use crate::format::attributes::Kind;
 
 impl Fs {
@@ -15,7 +15,7 @@ impl Fs {
         parent: u64,
         name: &[u8],
         mode: u32,
-    ) -> Result<Found> {
+    ) -> Result<Answer> {
         self.writable()?;
         let child = match self.spot(parent, name)? {
             Spot::Table(name) => return self.make_table(caller, &name, mode),
@@ -30,7 +30,7 @@ impl Fs {
         Ok(self.learn_entry(&child.table, &key, &entry))
     }
 
-    fn make_table(&self, caller: Caller, name: &str, mode: u32) -> Result<Found> {
+    fn make_table(&self, caller: Caller, name: &str, mode: u32) -> Result<Answer> {
         let top = *self.top.lock();
         let attributes = self.new_attributes(caller, &top, Kind::Folder, mode);
         let table = self.db.create_table_with(name, self.table_settings, attributes)?;
@@ -45,7 +45,7 @@ impl Fs {
         parent: u64,
         name: &[u8],
         target: &[u8],
-    ) -> Result<Found> {
+    ) -> Result<Answer> {
         self.writable()?;
         if target.len() > TARGET_BYTES_MAX {
             return Err(Errno::ENAMETOOLONG);
@@ -60,7 +60,7 @@ impl Fs {
     }
 
     /// A second name with the same bytes. The new inode is to be forgotten once more.
-    pub(crate) fn link(&self, ino: u64, new_parent: u64, new_name: &[u8]) -> Result<Found> {
+    pub(crate) fn link(&self, ino: u64, new_parent: u64, new_name: &[u8]) -> Result<Answer> {
         self.writable()?;
         let to = self.child(new_parent, new_name)?;
         let _held = self.name_locks.lock(new_parent, new_name);
@@ -92,7 +92,7 @@ impl Fs {
         self.inodes.with(file.ino(), |inode| inode.node.clone())
     }
 
-    fn link_stored(&self, from: &[u8], to: &Child) -> Result<Found> {
+    fn link_stored(&self, from: &[u8], to: &Child) -> Result<Answer> {
         let entry = to.table.link(from, &to.key)?;
         self.name_locks.changed(to.parent);
         Ok(self.learn_entry(&Arc::clone(&to.table), &to.key, &entry))

@@ -14,7 +14,7 @@ use super::failures::in_table;
 use super::handles::Handle;
 use super::inodes::Inode;
 use super::keys::split_key;
-use super::open_file::{Body, Closed, OpenFile, State};
+use super::open_file::{Body, Closed, OpenFile, OpenState};
 use super::{Errno, Fs, Node, Result};
 use crate::cast;
 use crate::error::Error;
@@ -136,7 +136,7 @@ impl Fs {
     }
 
     /// Stores what is left of a file and hands it over to the engine.
-    fn finish(&self, file: &Arc<OpenFile>, state: &mut State) {
+    fn finish(&self, file: &Arc<OpenFile>, state: &mut OpenState) {
         let Some(name) = &state.name else {
             // Unlinked: the bytes live as long as somebody reads them.
             if state.readers == 0 {
@@ -194,7 +194,7 @@ impl Fs {
     }
 
     /// Stores the bytes so far under the name of the file.
-    pub(super) fn store(&self, file: &OpenFile, state: &mut State) -> Result<()> {
+    pub(super) fn store(&self, file: &OpenFile, state: &mut OpenState) -> Result<()> {
         let Some(name) = &state.name else { return Ok(()) };
         let Body::Writing(writer) = &mut state.body else { return Ok(()) };
         if let Some(errno) = &state.refused {

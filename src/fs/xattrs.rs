@@ -44,7 +44,7 @@ const TABLE_LIST: &[u8] =
 
 /// An attribute that some inode has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Name {
+enum XattrName {
     Ttl,
     Grace,
     Shards,
@@ -56,7 +56,7 @@ enum Name {
     Sealed,
 }
 
-impl Name {
+impl XattrName {
     /// ENODATA for names nobody has, EOPNOTSUPP for namespaces that are not kept.
     fn parse(name: &[u8]) -> Result<Self> {
         if !name.starts_with(b"user.") {
@@ -84,7 +84,7 @@ impl Name {
 }
 
 /// Who has attributes.
-enum Owner {
+enum XattrOwner {
     Top,
     Table(Arc<Table>),
     File(u64),
@@ -94,11 +94,13 @@ enum Owner {
 impl Fs {
     /// The value of an attribute.
     pub(crate) fn getxattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
-        let name = Name::parse(name)?;
+        let name = XattrName::parse(name)?;
         let text = match self.owner(ino)? {
-            Owner::Top if name == Name::Info => json(&DatabaseInfo::without_tables(&self.db)),
-            Owner::Table(table) if name.is_of_tables() => table_value(&table, name),
-            Owner::File(ino) if !name.is_of_tables() => self.file_value(ino, name)?,
+            XattrOwner::Top if name == XattrName::Info => {
+                json(&DatabaseInfo::without_tables(&self.db))
+            }
+            XattrOwner::Table(table) if name.is_of_tables() => table_value(&table, name),
+            XattrOwner::File(ino) if !name.is_of_tables() => self.file_value(ino, name)?,
             _ => return Err(Errno::ENODATA),
         };
         Ok(text.into_bytes())
@@ -107,9 +109,9 @@ impl Fs {
     /// The names of the attributes, each with a final NUL.
     pub(crate) fn listxattr(&self, ino: u64) -> Result<&'static [u8]> {
         match self.owner(ino)? {
-            Owner::Table(_) => Ok(TABLE_LIST),
+            XattrOwner::Table(_) => Ok(TABLE_LIST),
             // `cp -a` and `rsync -X` would try to set what is listed.
-            Owner::Top | Owner::File(_) | Owner::Nobody => Ok(b""),
+            XattrOwner::Top | XattrOwner::File(_) | XattrOwner::Nobody => Ok(b""),
         }
     }
 
@@ -123,10 +125,10 @@ impl Fs {
         mode: SetMode,
     ) -> Result<()> {
         self.writable()?;
-        let name = Name::parse(name).map_err(|_unknown| Errno::EOPNOTSUPP)?;
+        let name = XattrName::parse(name).map_err(|_unknown| Errno::EOPNOTSUPP)?;
         let table = match self.owner(ino)? {
-            Owner::Table(table) if name.is_of_tables() => table,
-            Owner::File(_) if !name.is_of_tables() => return Err(Errno::EPERM),
+            XattrOwner::Table(table) if name.is_of_tables() => table,
+            XattrOwner::File(_) if !name.is_of_tables() => return Err(Errno::EPERM),
             _ => return Err(Errno::EOPNOTSUPP),
         };
         // Whoever may make files in a table must not be able to let those of others expire. The
@@ -139,43 +141,45 @@ impl Fs {
         }
         let text = std::str::from_utf8(value).map_err(|_not_text| Errno::EINVAL)?;
         match name {
-            Name::Ttl => {
+            XattrName::Ttl => {
                 // The kernel, whose memory was capped by the old expiry, hears of it from the table.
                 Ok(table.set_ttl(parse_ttl(text)?)?)
             }
-            Name::Grace => Ok(table.set_grace(parse_grace(text)?)?),
-            Name::Shards => Ok(table.set_shards(parse_shards(text)?)?),
-            Name::Keys | Name::Bytes | Name::Info | Name::Expires | Name::Sealed => {
-                Err(Errno::EPERM)
-            }
+            XattrName::Grace => Ok(table.set_grace(parse_grace(text)?)?),
+            XattrName::Shards => Ok(table.set_shards(parse_shards(text)?)?),
+            XattrName::Keys
+            | XattrName::Bytes
+            | XattrName::Info
+            | XattrName::Expires
+            | XattrName::Sealed => Err(Errno::EPERM),
         }
     }
 
     /// Settings cannot be removed, and there is nothing else.
     pub(crate) fn removexattr(&self, ino: u64, name: &[u8]) -> Result<()> {
         self.writable()?;
-        let name = Name::parse(name)?;
+        let name = XattrName::parse(name)?;
         match self.owner(ino)? {
-            Owner::Table(_) if name.is_of_tables() => Err(Errno::EPERM),
-            Owner::File(_) if !name.is_of_tables() => Err(Errno::EPERM),
+            XattrOwner::Table(_) if name.is_of_tables() => Err(Errno::EPERM),
+            XattrOwner::File(_) if !name.is_of_tables() => Err(Errno::EPERM),
             _ => Err(Errno::ENODATA),
         }
     }
 
-    fn owner(&self, ino: u64) -> Result<Owner> {
+    fn owner(&self, ino: u64) -> Result<XattrOwner> {
         if ino == TOP_INO {
-            return Ok(Owner::Top);
+            return Ok(XattrOwner::Top);
         }
         if is_table_folder(ino) {
-            return Ok(Owner::Table(self.table_of(ino)?));
+            return Ok(XattrOwner::Table(self.table_of(ino)?));
         }
         self.inodes.with(ino, |inode| match &inode.node {
-            Node::Stored { entry, .. } if entry.kind() != Kind::File => Owner::Nobody,
-            Node::Stored { .. } | Node::Open(_) => Owner::File(ino),
+            Node::Stored { entry, .. } if entry.kind() != Kind::File => XattrOwner::Nobody,
+            Node::Stored { .. } | Node::Open(_) => XattrOwner::File(ino),
         })
     }
 
-    fn file_value(&self, ino: u64, name: Name) -> Result<String> {
+    fn file_value(&self, ino: u64, name: XattrName) -> Result<String> {
         let known = self.inodes.peek(ino).ok_or(Errno::ESTALE)?;
         let table = table_number(ino).and_then(|number| self.db.table_by_number(number));
         let table = table.ok_or(Errno::ESTALE)?;
@@ -183,7 +187,7 @@ impl Fs {
             Known::Stored(entry, _) => Some(entry),
             Known::Open(_) => None,
         };
-        if name == Name::Sealed {
+        if name == XattrName::Sealed {
             return Ok(stored.is_some_and(|entry| table.is_sealed(&entry)).to_string());
         }
         let expires_at_ns = match stored {
@@ -207,15 +211,15 @@ fn json(info: &impl serde::Serialize) -> String {
     serde_json::to_string(info).unwrap_or_default()
 }
 
-fn table_value(table: &Table, name: Name) -> String {
+fn table_value(table: &Table, name: XattrName) -> String {
     match name {
-        Name::Ttl => ttl_text(table.settings().ttl),
-        Name::Grace => duration_text(table.settings().grace),
-        Name::Shards => table.settings().shards.to_string(),
-        Name::Keys => table.usage().keys.to_string(),
-        Name::Bytes => table.usage().bytes.to_string(),
-        Name::Info => json(&TableInfo::new(table)),
-        Name::Expires | Name::Sealed => String::new(),
+        XattrName::Ttl => ttl_text(table.settings().ttl),
+        XattrName::Grace => duration_text(table.settings().grace),
+        XattrName::Shards => table.settings().shards.to_string(),
+        XattrName::Keys => table.usage().keys.to_string(),
+        XattrName::Bytes => table.usage().bytes.to_string(),
+        XattrName::Info => json(&TableInfo::new(table)),
+        XattrName::Expires | XattrName::Sealed => String::new(),
     }
 }
 
@@ -225,7 +229,7 @@ mod tests {
 
     #[test]
     fn names_are_sorted_into_namespaces() {
-        let errno = |name: &[u8]| Name::parse(name).err();
+        let errno = |name: &[u8]| XattrName::parse(name).err();
         assert_eq!(errno(b"user.littfs.ttl"), None);
         assert_eq!(errno(b"user.littfs.other"), Some(Errno::ENODATA));
         assert_eq!(errno(b"user.comment"), Some(Errno::ENODATA));

@@ -11,7 +11,7 @@ use fuser::{
 use crate::cast;
 use crate::db::Space;
 use crate::format::attributes::{Attributes, Kind};
-use crate::fs::{BLOCK_BYTES, Caller, Errno, Found, Item, NAME_BYTES_MAX, Opened, Stat};
+use crate::fs::{Answer, BLOCK_BYTES, Caller, DirEntry, Errno, NAME_BYTES_MAX, Opened, Stat};
 
 /// Value ids are never used twice, so inode numbers need no generations.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -99,7 +99,7 @@ pub(super) fn open_flags(opened: &Opened) -> FopenFlags {
     flags
 }
 
-pub(super) fn entry(reply: ReplyEntry, found: Result<Found, fuser::Errno>) {
+pub(super) fn entry(reply: ReplyEntry, found: Result<Answer, fuser::Errno>) {
     match found {
         Ok(found) => reply.entry_with_ttls(
             &found.stat_valid,
@@ -111,7 +111,7 @@ pub(super) fn entry(reply: ReplyEntry, found: Result<Found, fuser::Errno>) {
     }
 }
 
-pub(super) fn attr(reply: ReplyAttr, found: Result<Found, fuser::Errno>) {
+pub(super) fn attr(reply: ReplyAttr, found: Result<Answer, fuser::Errno>) {
     match found {
         Ok(found) => reply.attr(&found.stat_valid, &file_attr(&found.stat)),
         Err(errno) => reply.error(errno),
@@ -155,7 +155,7 @@ pub(super) fn xattr(reply: ReplyXattr, size: u32, value: Result<&[u8], fuser::Er
     }
 }
 
-pub(super) fn dot_attr(item: &Item<'_>) -> FileAttr {
+pub(super) fn dot_attr(item: &DirEntry<'_>) -> FileAttr {
     let attributes = Attributes::new(item.kind, 0, 0, 0, 0);
     file_attr(&Stat { ino: item.ino, size: 0, links: 1, attributes })
 }

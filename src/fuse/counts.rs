@@ -89,7 +89,8 @@ impl RequestCounts {
         self.counts[request as usize].load(Ordering::Relaxed)
     }
 
-    /// The same by the kernel's name; 0 for names it does not have.
+    /// How many requests there were of the kind that the kernel calls `name`; 0 for names it does not
+    /// have.
     #[must_use]
     pub fn by_name(&self, name: &str) -> u64 {
         let request = Request::ALL.iter().find(|request| request.name() == name);

@@ -59,16 +59,16 @@ pub struct MountOptions {
 
 /// A mounted database. Dropping it does not unmount.
 pub struct Mount {
-    shared: Arc<Shared>,
+    shared: Arc<MountState>,
     /// Never dropped, see above.
     _session: ManuallyDrop<BackgroundSession>,
 }
 
 /// Unmounts from any thread.
 #[derive(Clone)]
-pub struct Unmounter(Arc<Shared>);
+pub struct Unmounter(Arc<MountState>);
 
-struct Shared {
+struct MountState {
     path: PathBuf,
     /// The minor device number of the mount.
     minor: Option<u32>,
@@ -92,7 +92,7 @@ impl Mount {
         kernel.connect(&session).map_err(failed)?;
         let minor = mount_at(&path);
         let session = ManuallyDrop::new(session.spawn().map_err(failed)?);
-        let shared = Shared { path, minor, ended, counts };
+        let shared = MountState { path, minor, ended, counts };
         let mount = Self { shared: Arc::new(shared), _session: session };
         // The first answer; threads that could not be started show here.
         std::fs::metadata(&mount.shared.path).map_err(failed)?;

@@ -146,19 +146,19 @@ pub(super) fn mount_at(path: &Path) -> Option<u32> {
 }
 
 /// What the mount table says of a mount.
-struct Mounted<'a> {
+struct MountLine<'a> {
     minor: Option<u32>,
     kind: &'a [u8],
 }
 
-fn topmost<'a>(mountinfo: &'a [u8], path: &Path) -> Option<Mounted<'a>> {
+fn topmost<'a>(mountinfo: &'a [u8], path: &Path) -> Option<MountLine<'a>> {
     let mut mounts = mountinfo.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
         let (_, minor) = std::str::from_utf8(fields.nth(2)?).ok()?.split_once(':')?;
         let is_there = unescape(fields.nth(1)?) == path;
         // Any number of optional fields stands before the hyphen.
         let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        is_there.then(|| Mounted { minor: minor.parse().ok(), kind })
+        is_there.then(|| MountLine { minor: minor.parse().ok(), kind })
     });
     mounts.next_back()
 }

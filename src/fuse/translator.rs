@@ -29,7 +29,7 @@ use super::counts::{Request, RequestCounts};
 use super::ended::Ended;
 use super::negotiate::{WRITE_BYTES_MAX, negotiate};
 use crate::cast;
-use crate::fs::{self, Changes, Fs, Item, Lookup, SetMode, SetTime, Subject};
+use crate::fs::{self, Changes, DirEntry, Fs, LookupAnswer, SetMode, SetTime, Subject};
 
 thread_local! {
     /// What READ replies are made in; as long as the longest so far.
@@ -87,8 +87,8 @@ impl Filesystem for Translator {
         let answer = self
             .ask(Request::Lookup, named(parent, name), |fs| fs.lookup(parent.0, name.as_bytes()));
         match answer {
-            Ok(Lookup::Found(found)) => entry(reply, Ok(found)),
-            Ok(Lookup::Absent(valid)) => {
+            Ok(LookupAnswer::Found(found)) => entry(reply, Ok(found)),
+            Ok(LookupAnswer::Absent(valid)) => {
                 reply.entry_with_ttls(&Duration::ZERO, &valid, &nothing(), GENERATION);
             }
             Err(errno) => reply.error(errno),
@@ -366,7 +366,7 @@ impl Filesystem for Translator {
         mut reply: ReplyDirectory,
     ) {
         let listed = self.ask(Request::ReadDir, Subject::Handle(fh.0), |fs| {
-            fs.readdir(fh.0, offset, false, &mut |item: &Item<'_>| {
+            fs.readdir(fh.0, offset, false, &mut |item: &DirEntry<'_>| {
                 let name = OsStr::from_bytes(item.name);
                 reply.add(INodeNo(item.ino), item.offset, file_type(item.kind), name)
             })
@@ -386,7 +386,7 @@ impl Filesystem for Translator {
         mut reply: ReplyDirectoryPlus,
     ) {
         let listed = self.ask(Request::ReadDirPlus, Subject::Handle(fh.0), |fs| {
-            fs.readdir(fh.0, offset, true, &mut |item: &Item<'_>| {
+            fs.readdir(fh.0, offset, true, &mut |item: &DirEntry<'_>| {
                 let name = OsStr::from_bytes(item.name);
                 let (valid, attr) = match &item.found {
                     Some(found) => (found.valid(), file_attr(&found.stat)),

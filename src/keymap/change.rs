@@ -12,7 +12,7 @@ pub(super) const STRETCH_PAGES: u32 = 64;
 
 /// What a segment says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum KeymapChange {
     /// The key stands at `location`, and no more at `supersedes`.
     Put {
         /// [`KeyHash::fingerprint`].
@@ -29,7 +29,7 @@ pub(crate) enum Change {
     },
 }
 
-impl Change {
+impl KeymapChange {
     fn fingerprint(&self) -> u64 {
         match *self {
             Self::Put { fingerprint, .. } | Self::Remove { fingerprint, .. } => fingerprint,
@@ -65,13 +65,13 @@ impl From<Error> for Halt {
 
 /// Changes in the order of their fingerprints; those of one fingerprint in the order they came.
 pub(super) struct InOrder<'a> {
-    changes: &'a [Change],
+    changes: &'a [KeymapChange],
     /// Fingerprint and index, sorted.
     order: Vec<(u64, usize)>,
 }
 
 impl<'a> InOrder<'a> {
-    pub(super) fn new(changes: &'a [Change]) -> Self {
+    pub(super) fn new(changes: &'a [KeymapChange]) -> Self {
         let mut order: Vec<_> = changes
             .iter()
             .enumerate()
@@ -85,7 +85,7 @@ impl<'a> InOrder<'a> {
     pub(super) fn with_homes(
         &self,
         home_pages: u32,
-    ) -> impl Iterator<Item = (u32, &'a Change)> + Clone + '_ {
+    ) -> impl Iterator<Item = (u32, &'a KeymapChange)> + Clone + '_ {
         self.order.iter().map(move |&(fingerprint, index)| {
             (home_page(fingerprint, home_pages), &self.changes[index])
         })
@@ -93,7 +93,8 @@ impl<'a> InOrder<'a> {
 
     /// How many slots the changes may add.
     pub(super) fn additions(&self) -> u64 {
-        let adds = |change: &&Change| matches!(change, Change::Put { supersedes: None, .. });
+        let adds =
+            |change: &&KeymapChange| matches!(change, KeymapChange::Put { supersedes: None, .. });
         self.changes.iter().filter(adds).count() as u64
     }
 }
@@ -112,9 +113,9 @@ pub(super) struct Insertion<'a> {
 /// Takes the changes of home pages before `end`. They lie scattered in memory; copying them in one
 /// go lets the processor wait for many of them at once instead of for each in turn.
 pub(super) fn gather<'a>(
-    rest: &mut Peekable<impl Iterator<Item = (u32, &'a Change)>>,
+    rest: &mut Peekable<impl Iterator<Item = (u32, &'a KeymapChange)>>,
     end: u32,
-    stretch: &mut Vec<(u32, Change)>,
+    stretch: &mut Vec<(u32, KeymapChange)>,
 ) {
     stretch.clear();
     while let Some((home, change)) = rest.next_if(|&(home, _)| home < end) {

@@ -35,7 +35,7 @@ const _: () = assert!(CHAIN_PAGES_MAX <= STRIPE_PAGES);
 /// other.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Stripe(RwLock<()>);
+struct PageStripe(RwLock<()>);
 
 /// An open keymap file.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) struct MapFile {
     sequence: AtomicU64,
     complete_up_to: AtomicU32,
     used_slots: AtomicU64,
-    stripes: Vec<Stripe>,
+    stripes: Vec<PageStripe>,
     /// One bit per page: its checksum was right when it was first read, or it was written since.
     verified: Vec<AtomicU64>,
     damaged: AtomicBool,
@@ -73,7 +73,7 @@ impl MapFile {
             sequence: AtomicU64::new(header.sequence),
             complete_up_to: AtomicU32::new(header.complete_up_to.0),
             used_slots: AtomicU64::new(header.used_slots),
-            stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
+            stripes: (0..STRIPES).map(|_| PageStripe::default()).collect(),
             verified: (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             damaged: AtomicBool::new(false),
             file,
@@ -158,9 +158,9 @@ impl MapFile {
         {
             let _read = self.read_lock(home);
             match self.search(home, fingerprint, lowest_live, &mut found) {
-                Search::Ended => return Lookup::Found(found),
-                Search::Damaged => return Lookup::Damaged,
-                Search::GoesOn => {}
+                ChainStep::Ended => return Lookup::Found(found),
+                ChainStep::Damaged => return Lookup::Damaged,
+                ChainStep::GoesOn => {}
             }
         }
         self.lookup_chain(home, fingerprint, lowest_live)
@@ -174,9 +174,9 @@ impl MapFile {
         let mut found = Candidates::default();
         for number in home..home.saturating_add(CHAIN_PAGES_MAX) {
             match self.search(number, fingerprint, lowest_live, &mut found) {
-                Search::Ended => return Lookup::Found(found),
-                Search::Damaged => return Lookup::Damaged,
-                Search::GoesOn => {}
+                ChainStep::Ended => return Lookup::Found(found),
+                ChainStep::Damaged => return Lookup::Damaged,
+                ChainStep::GoesOn => {}
             }
         }
         // The last page may overflow for the chain of a later home page; this one ends here.
@@ -190,13 +190,13 @@ impl MapFile {
         fingerprint: u64,
         lowest_live: SegmentNumber,
         found: &mut Candidates,
-    ) -> Search {
+    ) -> ChainStep {
         let Some(mapped) = self.mapped_page(number) else {
             self.report_damage(number, "it is not in the file");
-            return Search::Damaged;
+            return ChainStep::Damaged;
         };
         if !self.is_verified(number) && !self.verify(number, mapped) {
-            return Search::Damaged;
+            return ChainStep::Damaged;
         }
         // Asked for before the slots are, so that the two cache misses overlap.
         let overflows = page::overflows_by_words(|index| mapped.word(index));
@@ -212,11 +212,11 @@ impl MapFile {
         );
         if !fits {
             self.report_damage(number, "too many slots of one fingerprint, or of no known size");
-            Search::Damaged
+            ChainStep::Damaged
         } else if overflows {
-            Search::GoesOn
+            ChainStep::GoesOn
         } else {
-            Search::Ended
+            ChainStep::Ended
         }
     }
 
@@ -318,7 +318,7 @@ impl MapFile {
     }
 }
 
-enum Search {
+enum ChainStep {
     /// The page answers for the rest of the chain.
     Ended,
     /// Slots of the fingerprint may stand in the next page.

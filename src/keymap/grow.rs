@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::change::{Halt, InOrder, Insertion, STRETCH_PAGES, gather};
 use super::file::{MapFile, page_offset, write_header};
 use super::size::{Rewrite, enlarged, home_pages_for};
-use super::window::Window;
+use super::window::PageWindow;
 use crate::disk::{Disk, DiskFile, temporary_path};
 use crate::error::{Error, Result};
 use crate::format::keymap_header::{HEADER_PAGES, KeymapHeader};
@@ -170,7 +170,7 @@ impl Build<'_> {
         let mut changes = changes.with_homes(home_pages).peekable();
         let mut stretch = Vec::new();
         let mut first = 0;
-        let mut window = Window::empty(0, STRETCH_PAGES.min(home_pages), self.lowest_live);
+        let mut window = PageWindow::empty(0, STRETCH_PAGES.min(home_pages), self.lowest_live);
         while first < home_pages {
             if self.abort.load(Ordering::Relaxed) {
                 return Err(Halt::Aborted);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::change::{Halt, Insertion, STRETCH_PAGES, gather};
 use super::file::MapFile;
-use super::window::Window;
+use super::window::PageWindow;
 
 /// Pages without a change that a stretch reaches over: reading them costs less than another call.
 const GAP_PAGES: u32 = 4;
@@ -21,7 +21,7 @@ pub(super) fn insert_in_place(map: &MapFile, insertion: &Insertion<'_>) -> Resul
             return Err(Halt::Aborted);
         }
         let end = stretch_end(rest.clone().map(|(home, _)| home), first);
-        let mut window = Window::load(map, first, end, insertion.lowest_live)?;
+        let mut window = PageWindow::load(map, first, end, insertion.lowest_live)?;
         gather(&mut rest, end, &mut stretch);
         for (home, change) in &stretch {
             window.apply(*home, change)?;

@@ -49,7 +49,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 pub(crate) use self::candidates::{Candidate, Candidates, Lookup};
-pub(crate) use self::change::{Change, Inserted};
+pub(crate) use self::change::{Inserted, KeymapChange};
 
 use self::change::{Halt, InOrder, Insertion};
 use self::file::MapFile;
@@ -82,12 +82,12 @@ pub(crate) struct Keymap {
     current: ArcSwap<MapFile>,
     /// Keys to make room for at the next insertion.
     reserved_keys: AtomicU64,
-    writer: Mutex<Writer>,
+    writer: Mutex<WriterState>,
 }
 
 /// What only the one writer touches.
 #[derive(Debug, Default)]
-struct Writer {
+struct WriterState {
     /// The first failed sync. The file was given up, so it takes nothing more and claims nothing.
     sync_failure: Option<String>,
 }
@@ -111,7 +111,7 @@ impl Keymap {
     /// of memory for each change, beside the changes themselves.
     pub(crate) fn insert(
         &self,
-        changes: &[Change],
+        changes: &[KeymapChange],
         lowest_live: SegmentNumber,
         live_keys_estimate: u64,
         abort: &AtomicBool,
@@ -215,7 +215,7 @@ impl Keymap {
     /// Syncs, and gives the file up when that fails: the kernel may then hold pages that it takes
     /// for written though the drive has never seen them, so that even inserting them again, now or
     /// after reopening, would not bring them there. Lookups go on in the unlinked file.
-    fn sync_pages(&self, map: &MapFile, writer: &mut Writer) -> Result<()> {
+    fn sync_pages(&self, map: &MapFile, writer: &mut WriterState) -> Result<()> {
         map.sync().inspect_err(|error| {
             writer.sync_failure = Some(error.to_string());
             grow::discard(&self.disk, map.file().path());
@@ -259,7 +259,7 @@ impl Keymap {
         })
     }
 
-    fn refuse_after_failed_sync(&self, writer: &Writer) -> Result<()> {
+    fn refuse_after_failed_sync(&self, writer: &WriterState) -> Result<()> {
         match &writer.sync_failure {
             None => Ok(()),
             Some(reason) => {

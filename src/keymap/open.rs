@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::file::MapFile;
 use super::grow::{build_empty, discard, generation_path};
-use super::{Keymap, Writer};
+use super::{Keymap, WriterState};
 use crate::disk::{Disk, DiskFile, TEMPORARY_SUFFIX};
 use crate::error::{Error, Result, printable};
 use crate::format::Malformed;
@@ -36,7 +36,7 @@ impl Keymap {
     ) -> Result<(Self, Option<String>)> {
         let data_dir = keymap_dir.join(DATA_DIR);
         prepare_folder(disk, keymap_dir, &data_dir)?;
-        let found = Found::look(disk, &data_dir, table_id, Disk::open_writable)?;
+        let found = DataFolder::look(disk, &data_dir, table_id, Disk::open_writable)?;
         let next = found.generations.first().map_or(1, |newest| newest + 1);
         let reason = found.reason();
         let (map, kept) = match found.newest_valid {
@@ -62,7 +62,7 @@ impl Keymap {
         table_id: [u8; 16],
     ) -> Result<Option<Self>> {
         let data_dir = keymap_dir.join(DATA_DIR);
-        let found = Found::look(disk, &data_dir, table_id, Disk::open)?;
+        let found = DataFolder::look(disk, &data_dir, table_id, Disk::open)?;
         if let Some(reason) = found.reason() {
             log::info!("{}: {reason}", keymap_dir.display());
         }
@@ -76,13 +76,13 @@ impl Keymap {
             table_id,
             current: ArcSwap::from_pointee(map),
             reserved_keys: 0.into(),
-            writer: Mutex::new(Writer::default()),
+            writer: Mutex::new(WriterState::default()),
         }
     }
 }
 
 /// How map files are opened: for writing or not.
-type OpenFile = fn(&Disk, &Path) -> Result<DiskFile>;
+type OpenWith = fn(&Disk, &Path) -> Result<DiskFile>;
 
 /// Checks the type of an existing folder, or makes one.
 fn prepare_folder(disk: &Disk, keymap_dir: &Path, data_dir: &Path) -> Result<()> {
@@ -106,7 +106,7 @@ fn prepare_folder(disk: &Disk, keymap_dir: &Path, data_dir: &Path) -> Result<()>
 }
 
 /// What is in the data folder.
-struct Found {
+struct DataFolder {
     /// All generations there are, the newest first.
     generations: Vec<u64>,
     newest_valid: Option<MapFile>,
@@ -115,9 +115,9 @@ struct Found {
     complaints: Vec<String>,
 }
 
-impl Found {
+impl DataFolder {
     /// Reads the headers of all generations, before anything is removed.
-    fn look(disk: &Disk, data_dir: &Path, table_id: [u8; 16], open_file: OpenFile) -> Result<Self> {
+    fn look(disk: &Disk, data_dir: &Path, table_id: [u8; 16], open_file: OpenWith) -> Result<Self> {
         let mut found = Self {
             generations: Vec::new(),
             newest_valid: None,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
-use super::{Change, Inserted, Keymap, Lookup};
+use super::{Inserted, Keymap, KeymapChange, Lookup};
 use crate::disk::{Disk, Faults};
 use crate::format::keymap_page::first_fingerprint;
 use crate::format::location::{Location, SegmentNumber};
@@ -71,11 +71,11 @@ pub(super) fn at(segment: u32, offset: u64) -> Location {
     Location { segment: SegmentNumber(segment), shard: 2, offset: offset * 8 }
 }
 
-pub(super) fn put(fingerprint: u64, location: Location) -> Change {
-    Change::Put { fingerprint, location, record_bytes: 100, supersedes: None }
+pub(super) fn put(fingerprint: u64, location: Location) -> KeymapChange {
+    KeymapChange::Put { fingerprint, location, record_bytes: 100, supersedes: None }
 }
 
-pub(super) fn insert(keymap: &Keymap, changes: &[Change], estimate: u64) {
+pub(super) fn insert(keymap: &Keymap, changes: &[KeymapChange], estimate: u64) {
     let inserted = keymap.insert(changes, NONE_STALE, estimate, &AtomicBool::new(false));
     assert_eq!(inserted.expect("an insertion"), Inserted::All);
 }
@@ -121,7 +121,7 @@ fn a_mark_is_only_moved_forward() {
 #[test]
 fn superseding_and_removing_apply_in_order_and_again() {
     let bed = Bed::new();
-    let replace = |segment, earlier| Change::Put {
+    let replace = |segment, earlier| KeymapChange::Put {
         fingerprint: 77,
         location: at(segment, 1),
         record_bytes: 3_000,
@@ -136,7 +136,7 @@ fn superseding_and_removing_apply_in_order_and_again() {
         panic!("damaged")
     };
     assert_eq!(found.iter().next().map(|first| first.record_bytes_max), Some(3_072));
-    let removal = [Change::Remove { fingerprint: 77, location: at(4, 1) }];
+    let removal = [KeymapChange::Remove { fingerprint: 77, location: at(4, 1) }];
     insert(&bed.keymap, &removal, 2);
     insert(&bed.keymap, &removal, 2);
     assert_eq!(places(&bed.keymap, 77, 0), [at(2, 9)]);
@@ -226,7 +226,10 @@ fn overflowing_pages_lose_nothing() {
     }
     let removals: Vec<_> = (0..inserted)
         .step_by(3)
-        .map(|number| Change::Remove { fingerprint: clustered(number), location: at(1, number) })
+        .map(|number| KeymapChange::Remove {
+            fingerprint: clustered(number),
+            location: at(1, number),
+        })
         .collect();
     insert(&bed.keymap, &removals, inserted);
     let bed = bed.reopen();
@@ -415,8 +418,8 @@ fn a_key_that_moves_to_another_page_is_never_out_of_sight() {
             moving.store(number, Ordering::Release);
             std::thread::sleep(std::time::Duration::from_micros(200));
             let changes = [
-                Change::Remove { fingerprint: crowd(step), location: at(1, step) },
-                Change::Remove { fingerprint: crowd(number), location: at(1, number) },
+                KeymapChange::Remove { fingerprint: crowd(step), location: at(1, step) },
+                KeymapChange::Remove { fingerprint: crowd(number), location: at(1, number) },
                 put(crowd(number), at(2, number)),
             ];
             insert(&bed.keymap, &changes, 500);

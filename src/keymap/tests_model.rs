@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use proptest::prelude::*;
 
 use super::tests::{Bed, at, clustered, spread};
-use super::{Change, Inserted, Lookup};
+use super::{Inserted, KeymapChange, Lookup};
 use crate::format::location::{Location, SegmentNumber};
 
 /// A step of a random history.
@@ -37,7 +37,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Modelled {
     bed: Bed,
     live: HashMap<u16, Location>,
-    segments: Vec<Vec<Change>>,
+    segments: Vec<Vec<KeymapChange>>,
     lowest_live: SegmentNumber,
     fingerprint: fn(u64) -> u64,
 }
@@ -51,20 +51,25 @@ impl Modelled {
             let earlier = self.live.get(&key).copied();
             if removes {
                 if let Some(location) = self.live.remove(&key) {
-                    changes.push(Change::Remove { fingerprint, location });
+                    changes.push(KeymapChange::Remove { fingerprint, location });
                 }
                 continue;
             }
             let location = at(segment, position as u64);
             let record_bytes = u32::from(key) * 13;
-            changes.push(Change::Put { fingerprint, location, record_bytes, supersedes: earlier });
+            changes.push(KeymapChange::Put {
+                fingerprint,
+                location,
+                record_bytes,
+                supersedes: earlier,
+            });
             self.live.insert(key, location);
         }
         self.insert(&changes);
         self.segments.push(changes);
     }
 
-    fn insert(&self, changes: &[Change]) {
+    fn insert(&self, changes: &[KeymapChange]) {
         let estimate = self.live.len() as u64;
         let never = AtomicBool::new(false);
         let inserted = self.bed.keymap.insert(changes, self.lowest_live, estimate, &never);

@@ -9,7 +9,7 @@
 //! one fingerprint, because the oldest gives way to one more.
 
 use super::candidates::CANDIDATES_MAX;
-use super::change::{Change, Halt};
+use super::change::{Halt, KeymapChange};
 use super::file::{MapFile, page_offset};
 use crate::cast;
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::format::keymap_page::{self as page, CHAIN_PAGES_MAX, PageBytes, Slot,
 use crate::format::location::{Location, SegmentNumber};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum PageState {
     /// As read from the file, not looked at.
     Raw,
     /// Verified, without stale slots, as in the file.
@@ -27,34 +27,34 @@ enum State {
 }
 
 /// Pages in memory.
-pub(super) struct Window<'a> {
+pub(super) struct PageWindow<'a> {
     /// Where the pages come from; none for a file that is being built.
     map: Option<&'a MapFile>,
     first: u32,
     pages: Vec<PageBytes>,
-    states: Vec<State>,
+    states: Vec<PageState>,
     lowest_live: SegmentNumber,
     used_before: u64,
 }
 
 /// What a walk along a chain found of one fingerprint.
 #[derive(Default)]
-struct Walk {
-    wanted: Option<Spot>,
-    superseded: Option<Spot>,
-    oldest: Option<(u64, Spot)>,
+struct ChainWalk {
+    wanted: Option<SlotIndex>,
+    superseded: Option<SlotIndex>,
+    oldest: Option<(u64, SlotIndex)>,
     count: usize,
-    room: Option<Spot>,
+    room: Option<SlotIndex>,
 }
 
 /// A slot: index of the page within the window, index of the slot within the page.
 #[derive(Clone, Copy)]
-struct Spot {
+struct SlotIndex {
     page: usize,
     slot: usize,
 }
 
-impl<'a> Window<'a> {
+impl<'a> PageWindow<'a> {
     /// Home pages `first..end` and what their chains can reach, as they are in `map`.
     pub(super) fn load(
         map: &'a MapFile,
@@ -65,11 +65,11 @@ impl<'a> Window<'a> {
         let count = (end - first + TAIL_PAGES) as usize;
         let mut pages = vec![[0; page::PAGE_BYTES]; count];
         map.read_pages(first, &mut pages)?;
-        let states = vec![State::Raw; count];
+        let states = vec![PageState::Raw; count];
         Ok(Self { map: Some(map), first, pages, states, lowest_live, used_before: 0 })
     }
 
-    /// The same pages, empty, for a new file.
+    /// Home pages `first..end` and what their chains can reach, empty, for a new file.
     pub(super) fn empty(first: u32, end: u32, lowest_live: SegmentNumber) -> Self {
         let mut window = Self {
             map: None,
@@ -86,19 +86,21 @@ impl<'a> Window<'a> {
     fn extend_to(&mut self, end: u32) {
         for number in (self.first..end + TAIL_PAGES).skip(self.pages.len()) {
             self.pages.push(page::empty(number));
-            self.states.push(State::Changed);
+            self.states.push(PageState::Changed);
         }
     }
 
     /// Applies a change to the chain of `home`.
-    pub(super) fn apply(&mut self, home: u32, change: &Change) -> Result<(), Halt> {
+    pub(super) fn apply(&mut self, home: u32, change: &KeymapChange) -> Result<(), Halt> {
         match *change {
             // What it supersedes is older still, so there is nothing to do at all.
-            Change::Put { location, .. } if location.segment < self.lowest_live => Ok(()),
-            Change::Put { fingerprint, location, record_bytes, supersedes } => {
+            KeymapChange::Put { location, .. } if location.segment < self.lowest_live => Ok(()),
+            KeymapChange::Put { fingerprint, location, record_bytes, supersedes } => {
                 self.put(home, Slot::new(fingerprint, location, record_bytes), supersedes)
             }
-            Change::Remove { fingerprint, location } => self.remove(home, fingerprint, location),
+            KeymapChange::Remove { fingerprint, location } => {
+                self.remove(home, fingerprint, location)
+            }
         }
     }
 
@@ -125,7 +127,7 @@ impl<'a> Window<'a> {
         }
         if let Some(spot) = walk.superseded.or(oldest.map(|(_, spot)| spot)) {
             page::replace(&mut self.pages[spot.page], spot.slot, slot);
-            self.states[spot.page] = State::Changed;
+            self.states[spot.page] = PageState::Changed;
             return Ok(());
         }
         let Some(room) = walk.room else {
@@ -135,11 +137,11 @@ impl<'a> Window<'a> {
         for passed in home_index..room.page {
             if !page::overflows(&self.pages[passed]) {
                 page::set_overflows(&mut self.pages[passed]);
-                self.states[passed] = State::Changed;
+                self.states[passed] = PageState::Changed;
             }
         }
         page::add(&mut self.pages[room.page], room.slot, slot);
-        self.states[room.page] = State::Changed;
+        self.states[room.page] = PageState::Changed;
         Ok(())
     }
 
@@ -151,10 +153,10 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    fn take(&mut self, spot: Spot) {
+    fn take(&mut self, spot: SlotIndex) {
         let target = page::slot(&self.pages[spot.page], spot.slot);
         page::retain(&mut self.pages[spot.page], |slot| slot != target);
-        self.states[spot.page] = State::Changed;
+        self.states[spot.page] = PageState::Changed;
     }
 
     /// Follows the chain of `home` to its end and, when `needs_room`, to the first free slot.
@@ -165,8 +167,8 @@ impl<'a> Window<'a> {
         wanted: Option<Location>,
         superseded: Option<Location>,
         needs_room: bool,
-    ) -> Result<Walk, Halt> {
-        let mut walk = Walk::default();
+    ) -> Result<ChainWalk, Halt> {
+        let mut walk = ChainWalk::default();
         for number in home..home + CHAIN_PAGES_MAX {
             let index = (number - self.first) as usize;
             self.open_page(index)?;
@@ -175,7 +177,7 @@ impl<'a> Window<'a> {
                 fingerprint,
                 |slot| page::slot(bytes, slot),
                 |at, slot| {
-                    let spot = Spot { page: index, slot: at };
+                    let spot = SlotIndex { page: index, slot: at };
                     let location = Some(slot.location());
                     if location == wanted {
                         walk.wanted = Some(spot);
@@ -189,7 +191,7 @@ impl<'a> Window<'a> {
                     walk.count += 1;
                 },
             );
-            let room = free.map(|slot| Spot { page: index, slot });
+            let room = free.map(|slot| SlotIndex { page: index, slot });
             walk.room = walk.room.or(room);
             if !page::overflows(bytes) && (walk.room.is_some() || !needs_room) {
                 break;
@@ -200,7 +202,7 @@ impl<'a> Window<'a> {
 
     /// Verifies a page and drops its stale slots, the first time it is touched.
     fn open_page(&mut self, index: usize) -> Result<(), Halt> {
-        if self.states[index] != State::Raw {
+        if self.states[index] != PageState::Raw {
             return Ok(());
         }
         let number = self.first + cast::to_u32(index);
@@ -212,7 +214,7 @@ impl<'a> Window<'a> {
         self.used_before += u64::from(page::used(bytes));
         let lowest_live = self.lowest_live;
         let dropped = page::retain(bytes, |slot| slot.segment() >= lowest_live);
-        self.states[index] = if dropped { State::Changed } else { State::Clean };
+        self.states[index] = if dropped { PageState::Changed } else { PageState::Clean };
         Ok(())
     }
 
@@ -221,17 +223,17 @@ impl<'a> Window<'a> {
         let Some(map) = self.map else { return Ok(()) };
         let mut used_after = 0;
         for (bytes, state) in self.pages.iter_mut().zip(&self.states) {
-            if *state != State::Raw {
+            if *state != PageState::Raw {
                 used_after += u64::from(page::used(bytes));
             }
-            if *state == State::Changed {
+            if *state == PageState::Changed {
                 page::seal(bytes);
             }
         }
         let mut stretches = Vec::new();
         let mut index = 0;
         for run in self.states.chunk_by(|left, right| left == right) {
-            if run[0] == State::Changed {
+            if run[0] == PageState::Changed {
                 let number = self.first + cast::to_u32(index);
                 stretches.push((number, &self.pages[index..index + run.len()]));
             }

@@ -44,22 +44,22 @@ impl Cached {
     }
 }
 
-type Place = (CacheOwner, u64);
+type CacheKey = (CacheOwner, u64);
 
 #[derive(Debug)]
-struct Held {
+struct CacheEntry {
     cached: Cached,
     was_used: bool,
 }
 
 #[derive(Debug, Default)]
-struct Shard {
-    held: HashMap<Place, Held>,
-    ring: VecDeque<Place>,
+struct CacheShard {
+    held: HashMap<CacheKey, CacheEntry>,
+    ring: VecDeque<CacheKey>,
     bytes: usize,
 }
 
-impl Shard {
+impl CacheShard {
     /// Makes room until at most `bytes_max` are held. Ends: each turn of the ring takes one thing
     /// out or takes one chance away.
     fn shrink_to(&mut self, bytes_max: usize) {
@@ -83,7 +83,7 @@ impl Shard {
 /// The cache. Share it in an `Arc` between all tables.
 #[derive(Debug)]
 pub(crate) struct BlockCache {
-    shards: Vec<Mutex<Shard>>,
+    shards: Vec<Mutex<CacheShard>>,
     shard_bytes_max: usize,
     owners: AtomicU64,
 }
@@ -103,7 +103,7 @@ impl BlockCache {
         CacheOwner(self.owners.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn shard(&self, (owner, position): Place) -> &Mutex<Shard> {
+    fn shard(&self, (owner, position): CacheKey) -> &Mutex<CacheShard> {
         // Fibonacci hashing; the top four bits choose one of 16 shards.
         let mixed = (position ^ owner.0.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         &self.shards[cast::to_usize(mixed >> 60) % SHARDS]
@@ -130,7 +130,7 @@ impl BlockCache {
         shard.shrink_to(room);
         shard.bytes += bytes;
         shard.ring.push_back(place);
-        shard.held.insert(place, Held { cached, was_used: false });
+        shard.held.insert(place, CacheEntry { cached, was_used: false });
     }
 
     /// Bytes held now.

@@ -16,7 +16,7 @@ use crate::format::entry::{Entry, Mention};
 use crate::format::key_hash::KeyHash;
 use crate::format::sort_key::{SORT_SEPARATOR, sort_key};
 use crate::names::Direction;
-use crate::names::merge::{Choice, Layer, Merge, Seen};
+use crate::names::merge::{Choice, Layer, Merge, MergedName};
 
 /// The byte above the separator of sort keys, which comes behind all that is below a folder.
 const BEHIND_SEPARATOR: u8 = SORT_SEPARATOR + 1;
@@ -124,7 +124,7 @@ impl<F: FnMut(&Mention, usize) -> Choice> FolderListing<F> {
             if name_bytes.is_some() {
                 self.leave_sub_folder(&name, is_below)?;
             }
-            if let (false, Seen::Live(entry)) = (is_below, seen) {
+            if let (false, MergedName::Live(entry)) = (is_below, seen) {
                 return Ok(Some(Listed { name, entry }));
             }
         }

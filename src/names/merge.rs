@@ -83,7 +83,7 @@ impl Cursor {
 
 /// One name that a [`Merge`] came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum MergedName {
     /// It counts, and stands for this. Its key stays with the [`Merge`].
     Live(Entry),
     /// It is removed, expired or otherwise not to be shown.
@@ -160,7 +160,7 @@ impl Merge {
         choose: &mut dyn FnMut(&Mention, usize) -> Choice,
     ) -> Result<Option<Entry>> {
         while let Some(seen) = self.step(choose)? {
-            if let Seen::Live(entry) = seen {
+            if let MergedName::Live(entry) = seen {
                 return Ok(Some(entry));
             }
         }
@@ -172,14 +172,14 @@ impl Merge {
     pub(crate) fn step(
         &mut self,
         choose: &mut dyn FnMut(&Mention, usize) -> Choice,
-    ) -> Result<Option<Seen>> {
+    ) -> Result<Option<MergedName>> {
         let Some((source, mention)) = self.take_top()? else { return Ok(None) };
         while self.top_key().is_some_and(|key| key == self.key) {
             self.pass_top()?;
         }
         Ok(Some(match (choose(&mention, source), mention) {
-            (Choice::Take, Mention::Put(entry)) => Seen::Live(entry),
-            _ => Seen::Hidden,
+            (Choice::Take, Mention::Put(entry)) => MergedName::Live(entry),
+            _ => MergedName::Hidden,
         }))
     }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::membership::Found;
+use super::membership::RootContent;
 use crate::disk::{Disk, DiskFile, temporary_path};
 use crate::error::{Error, Result};
 use crate::format::root_file::{ROOT_FILE_BYTES_MAX, ROOT_FILE_NAME, RootFile};
@@ -43,37 +43,47 @@ fn root_error(root: &Path, reason: impl Into<String>) -> Error {
 }
 
 /// What is at `path`. A root is locked before its identity is read.
-pub(super) fn examine(disk: &Disk, path: &Path, read_only: bool) -> Result<(Found, Option<Lock>)> {
+pub(super) fn examine(
+    disk: &Disk,
+    path: &Path,
+    read_only: bool,
+) -> Result<(RootContent, Option<Lock>)> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return Err(root_error(path, "this is a file; a root must be a directory")),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Found::Nothing, None)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok((RootContent::Nothing, None));
+        }
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             return Err(root_error(path, "a part of this path is a file, not a directory"));
         }
-        Err(error) => return Ok((Found::Unusable(format!("it cannot be read: {error}")), None)),
+        Err(error) => {
+            return Ok((RootContent::Unusable(format!("it cannot be read: {error}")), None));
+        }
     }
     let names = match disk.list(path) {
         Ok(names) => names,
         Err(Error::Io { source, .. }) => {
-            return Ok((Found::Unusable(format!("it cannot be read: {source}")), None));
+            return Ok((RootContent::Unusable(format!("it cannot be read: {source}")), None));
         }
         Err(error) => return Err(error),
     };
     if !names.iter().any(|name| name == ROOT_FILE_NAME) {
         refuse_foreign(path, &names)?;
-        return Ok((Found::Empty, None));
+        return Ok((RootContent::Empty, None));
     }
     let lock = match lock(disk, path, read_only) {
         Ok(lock) => lock,
         // A broken drive lists its names from memory and refuses the rest.
-        Err(error @ Error::Io { .. }) => return Ok((Found::Unusable(error.to_string()), None)),
+        Err(error @ Error::Io { .. }) => {
+            return Ok((RootContent::Unusable(error.to_string()), None));
+        }
         Err(error) => return Err(error),
     };
     let found = match read_identity(disk, path) {
-        Ok(file) => Found::Root(file),
+        Ok(file) => RootContent::Root(file),
         Err(error @ (Error::Io { .. } | Error::Corrupt { .. })) => {
-            Found::Unusable(error.to_string())
+            RootContent::Unusable(error.to_string())
         }
         Err(error) => return Err(error),
     };

@@ -12,7 +12,7 @@ use crate::format::root_file::{Identity, Member, RootFile};
 
 /// What was found at a given path.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum RootContent {
     /// Nothing.
     Nothing,
     /// A directory that could become a root.
@@ -25,14 +25,14 @@ pub(super) enum Found {
 
 /// A path as it was given, and what is there.
 #[derive(Debug)]
-pub(super) struct Candidate {
+pub(super) struct GivenRoot {
     pub(super) path: PathBuf,
-    pub(super) found: Found,
+    pub(super) found: RootContent,
 }
 
 /// What to do with the candidates.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Membership {
     /// The database of the roots that were found; none when it is to be created.
     pub(super) database: Option<Identity>,
     /// The number of the next new table.
@@ -46,7 +46,7 @@ pub(super) struct Plan {
 }
 
 /// Decides, or says which root is wrong and what helps.
-pub(super) fn plan(candidates: &[Candidate], create: bool, degraded: bool) -> Result<Plan> {
+pub(super) fn plan(candidates: &[GivenRoot], create: bool, degraded: bool) -> Result<Membership> {
     refuse_unusable(candidates, degraded)?;
     let found: Vec<(&Path, &RootFile)> = candidates.iter().filter_map(root_file).collect();
     let Some((first_path, first)) = found.first().copied() else {
@@ -66,15 +66,17 @@ pub(super) fn plan(candidates: &[Candidate], create: bool, degraded: bool) -> Re
     for (index, candidate) in candidates.iter().enumerate() {
         let place_of_missing = missing.iter().any(|member| member.path == shown(&candidate.path));
         match &candidate.found {
-            Found::Root(_) | Found::Unusable(_) => {}
-            Found::Nothing | Found::Empty if place_of_missing => {}
-            Found::Nothing | Found::Empty if create => joining.push(index),
-            Found::Nothing => return Err(root_error(candidate, "this directory does not exist")),
-            Found::Empty => return Err(root_error(candidate, "this is not a littfs root")),
+            RootContent::Root(_) | RootContent::Unusable(_) => {}
+            RootContent::Nothing | RootContent::Empty if place_of_missing => {}
+            RootContent::Nothing | RootContent::Empty if create => joining.push(index),
+            RootContent::Nothing => {
+                return Err(root_error(candidate, "this directory does not exist"));
+            }
+            RootContent::Empty => return Err(root_error(candidate, "this is not a littfs root")),
         }
     }
     let next_table = found.iter().map(|(_, file)| file.next_table).max().unwrap_or(1);
-    Ok(Plan { database: Some(first.database), next_table, members, joining, missing })
+    Ok(Membership { database: Some(first.database), next_table, members, joining, missing })
 }
 
 /// A path as it is kept in `littfs.root`.
@@ -82,20 +84,20 @@ pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn root_file(candidate: &Candidate) -> Option<(&Path, &RootFile)> {
+fn root_file(candidate: &GivenRoot) -> Option<(&Path, &RootFile)> {
     match &candidate.found {
-        Found::Root(file) => Some((&candidate.path, file)),
+        RootContent::Root(file) => Some((&candidate.path, file)),
         _ => None,
     }
 }
 
-fn root_error(candidate: &Candidate, reason: impl Into<String>) -> Error {
+fn root_error(candidate: &GivenRoot, reason: impl Into<String>) -> Error {
     Error::Root { root: candidate.path.clone(), reason: reason.into() }
 }
 
-fn refuse_unusable(candidates: &[Candidate], degraded: bool) -> Result<()> {
+fn refuse_unusable(candidates: &[GivenRoot], degraded: bool) -> Result<()> {
     for candidate in candidates {
-        if let Found::Unusable(reason) = &candidate.found
+        if let RootContent::Unusable(reason) = &candidate.found
             && !degraded
         {
             return Err(root_error(candidate, reason));
@@ -105,18 +107,20 @@ fn refuse_unusable(candidates: &[Candidate], degraded: bool) -> Result<()> {
 }
 
 /// No candidate is a root yet: a new database, if that is wanted.
-fn plan_new(candidates: &[Candidate], create: bool) -> Result<Plan> {
+fn plan_new(candidates: &[GivenRoot], create: bool) -> Result<Membership> {
     let Some(candidate) = candidates.first() else { return Err(Error::NoRoots) };
     if !create {
         let reason = match &candidate.found {
-            Found::Nothing => "this directory does not exist, so there is no littfs database in it",
+            RootContent::Nothing => {
+                "this directory does not exist, so there is no littfs database in it"
+            }
             _ => "there is no littfs database here",
         };
         return Err(root_error(candidate, reason));
     }
     let joining = (0..candidates.len()).collect();
     let (members, missing) = (Vec::new(), Vec::new());
-    Ok(Plan { database: None, next_table: 1, members, joining, missing })
+    Ok(Membership { database: None, next_table: 1, members, joining, missing })
 }
 
 /// All roots found must be of one database, and each a different one.
@@ -164,12 +168,12 @@ pub(super) fn union(found: &[(&Path, &RootFile)]) -> Vec<Member> {
     members
 }
 
-fn missing_error(candidates: &[Candidate], missing: &[Member]) -> Error {
+fn missing_error(candidates: &[GivenRoot], missing: &[Member]) -> Error {
     let member = &missing[0];
     let given = candidates.iter().find(|candidate| shown(&candidate.path) == member.path);
     let what = match given.map(|candidate| &candidate.found) {
         None => "was not given: add it with --root (this is where it was last)",
-        Some(Found::Nothing) => "is missing, its directory does not exist: mount its drive",
+        Some(RootContent::Nothing) => "is missing, its directory does not exist: mount its drive",
         Some(_) => "is missing, its directory is empty: mount its drive",
     };
     let others: Vec<&str> = missing[1..].iter().map(|other| other.path.as_str()).collect();
@@ -196,7 +200,7 @@ mod tests {
         Member { id: id(number), path: format!("/r{number}") }
     }
 
-    fn root(number: u8, knows: &[u8]) -> Candidate {
+    fn root(number: u8, knows: &[u8]) -> GivenRoot {
         let file = RootFile {
             format: 1,
             database: id(99),
@@ -204,11 +208,11 @@ mod tests {
             next_table: u32::from(number),
             roots: knows.iter().map(|&known| member(known)).collect(),
         };
-        Candidate { path: PathBuf::from(format!("/r{number}")), found: Found::Root(file) }
+        GivenRoot { path: PathBuf::from(format!("/r{number}")), found: RootContent::Root(file) }
     }
 
-    fn at(path: &str, found: Found) -> Candidate {
-        Candidate { path: PathBuf::from(path), found }
+    fn at(path: &str, found: RootContent) -> GivenRoot {
+        GivenRoot { path: PathBuf::from(path), found }
     }
 
     fn numbers(members: &[Member]) -> Vec<u8> {
@@ -228,8 +232,8 @@ mod tests {
     fn missing_roots_are_named_unless_degraded() {
         for (given, part) in [
             (vec![root(1, &[1, 2])], "was not given"),
-            (vec![root(1, &[1, 2]), at("/r2", Found::Nothing)], "does not exist"),
-            (vec![root(1, &[1, 2]), at("/r2", Found::Empty)], "is empty"),
+            (vec![root(1, &[1, 2]), at("/r2", RootContent::Nothing)], "does not exist"),
+            (vec![root(1, &[1, 2]), at("/r2", RootContent::Empty)], "is empty"),
         ] {
             let message = plan(&given, true, false).expect_err(part).to_string();
             assert!(message.starts_with("root /r2: "), "{message}");
@@ -243,7 +247,8 @@ mod tests {
 
     #[test]
     fn empty_directories_join_only_when_creating() {
-        let given = [root(1, &[1]), at("/new", Found::Empty), at("/newer", Found::Nothing)];
+        let given =
+            [root(1, &[1]), at("/new", RootContent::Empty), at("/newer", RootContent::Nothing)];
         assert_eq!(plan(&given, true, false).expect("join").joining, [1, 2]);
         let message = plan(&given, false, false).expect_err("no create").to_string();
         assert_eq!(message, "root /new: this is not a littfs root");
@@ -252,7 +257,7 @@ mod tests {
     #[test]
     fn strangers_and_copies_are_refused() {
         let mut stranger = root(2, &[2]);
-        if let Found::Root(file) = &mut stranger.found {
+        if let RootContent::Root(file) = &mut stranger.found {
             file.database = id(98);
         }
         let message = plan(&[root(1, &[1]), stranger], true, false).expect_err("two").to_string();
@@ -265,7 +270,7 @@ mod tests {
 
     #[test]
     fn nothing_is_created_where_it_was_not_asked_for() {
-        let given = [at("/a", Found::Nothing)];
+        let given = [at("/a", RootContent::Nothing)];
         assert!(plan(&given, true, false).is_ok());
         for (create, degraded) in [(false, false), (true, true)] {
             let message = plan(&given, create, degraded).expect_err("absent").to_string();

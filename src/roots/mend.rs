@@ -22,13 +22,13 @@ pub(crate) struct Write {
 
 /// What is to be written. The roots stay locked as long as it is there.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Mending {
     pub(crate) writes: Vec<Write>,
     _locks: Vec<Lock>,
 }
 
 /// What is left of the identity of a root.
-struct Root {
+struct RootRemains {
     path: PathBuf,
     file: Option<RootFile>,
     /// What the damaged file still says.
@@ -41,7 +41,7 @@ pub(crate) fn plan(
     disk: &Disk,
     paths: &[PathBuf],
     next_table: impl Fn(&Path) -> u32,
-) -> Result<Option<Plan>> {
+) -> Result<Option<Mending>> {
     let paths = absolute(paths)?;
     refuse_overlap(&paths)?;
     let mut locks = Vec::new();
@@ -58,11 +58,11 @@ pub(crate) fn plan(
         };
         let remains = disk.read_small(&path.join(ROOT_FILE_NAME), ROOT_FILE_BYTES_MAX);
         let remains = String::from_utf8_lossy(&remains.unwrap_or_default()).into_owned();
-        roots.push(Root { path, file, remains });
+        roots.push(RootRemains { path, file, remains });
     }
     let good: Vec<(&Path, &RootFile)> =
         roots.iter().filter_map(|root| Some((root.path.as_path(), root.file.as_ref()?))).collect();
-    let bad: Vec<&Root> = roots.iter().filter(|root| root.file.is_none()).collect();
+    let bad: Vec<&RootRemains> = roots.iter().filter(|root| root.file.is_none()).collect();
     if bad.is_empty() {
         return Ok(None);
     }
@@ -71,7 +71,7 @@ pub(crate) fn plan(
         Some((_, first)) => of_others(&good, first, &bad, found)?,
         None => anew(&bad, found)?,
     };
-    Ok(Some(Plan { writes, _locks: locks }))
+    Ok(Some(Mending { writes, _locks: locks }))
 }
 
 /// Whether a directory is a root, or was one before it lost its identity.
@@ -85,7 +85,7 @@ fn was_root(disk: &Disk, path: &Path) -> bool {
 fn of_others(
     good: &[(&Path, &RootFile)],
     first: &RootFile,
-    bad: &[&Root],
+    bad: &[&RootRemains],
     next_table: u32,
 ) -> Result<Vec<Write>> {
     let mut members = union(good);
@@ -122,7 +122,7 @@ fn of_others(
 }
 
 /// No root knows anything: a new identity, unless something says that roots are missing.
-fn anew(bad: &[&Root], next_table: u32) -> Result<Vec<Write>> {
+fn anew(bad: &[&RootRemains], next_table: u32) -> Result<Vec<Write>> {
     for root in bad {
         let listed = root.remains.lines().filter(|line| line.trim() == "[[roots]]").count();
         if listed > bad.len() {
@@ -139,7 +139,7 @@ fn anew(bad: &[&Root], next_table: u32) -> Result<Vec<Write>> {
         members.push(Member { id: new_identity()?, path: shown(&root.path) });
     }
     let what = "made anew, with a new identity of the database";
-    let write = |(root, member): (&&Root, &Member)| {
+    let write = |(root, member): (&&RootRemains, &Member)| {
         write_of(root.path.clone(), database, member.id, next_table, &members, what)
     };
     Ok(bad.iter().zip(&members).map(write).collect())

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 pub use self::examine::{LOCK_FILE_NAME, LOG_FILE_NAME};
 
 use self::examine::Lock;
-use self::membership::{Candidate, Found, Plan, shown};
+use self::membership::{GivenRoot, Membership, RootContent, shown};
 use crate::disk::{Disk, DiskPath};
 use crate::error::{Error, Result};
 use crate::format::root_file::{
@@ -75,7 +75,7 @@ struct Root {
 
 /// The content of `littfs.root` that all roots share.
 #[derive(Debug)]
-struct Shared {
+struct SharedIdentity {
     next_table: u32,
     members: Vec<Member>,
 }
@@ -86,7 +86,7 @@ pub(crate) struct Roots {
     database: Identity,
     open: Vec<Root>,
     missing: Vec<MissingRoot>,
-    shared: Mutex<Shared>,
+    shared: Mutex<SharedIdentity>,
     read_only: bool,
     reserve_bytes: u64,
     /// In the order of `open`. Given back from the last to the first: whoever waits for the
@@ -116,7 +116,7 @@ impl Roots {
         let mut locks: Vec<Option<Lock>> = Vec::with_capacity(paths.len());
         for path in paths {
             let (found, lock) = examine::examine(disk, &path, options.read_only)?;
-            candidates.push(Candidate { path, found });
+            candidates.push(GivenRoot { path, found });
             locks.push(lock);
         }
         let plan = membership::plan(&candidates, create, options.degraded)?;
@@ -207,7 +207,7 @@ fn write_identity(root: &DiskPath, file: &RootFile) -> Result<()> {
     root.join(ROOT_FILE_NAME).write_atomically(file.encode().as_bytes())
 }
 
-fn identity_file(database: Identity, root: Identity, shared: &Shared) -> RootFile {
+fn identity_file(database: Identity, root: Identity, shared: &SharedIdentity) -> RootFile {
     RootFile {
         format: ROOT_FORMAT,
         database,
@@ -220,19 +220,19 @@ fn identity_file(database: Identity, root: Identity, shared: &Shared) -> RootFil
 /// What was found, on the way to open roots.
 struct Opening<'a> {
     disk: &'a Disk,
-    candidates: Vec<Candidate>,
+    candidates: Vec<GivenRoot>,
     locks: Vec<Option<Lock>>,
     options: RootsOptions,
 }
 
 impl Opening<'_> {
     /// Makes joining directories into roots, brings every `littfs.root` up to date.
-    fn finish(mut self, plan: Plan) -> Result<Roots> {
+    fn finish(mut self, plan: Membership) -> Result<Roots> {
         let database = match plan.database {
             Some(database) => database,
             None => new_identity()?,
         };
-        let mut shared = Shared { next_table: plan.next_table, members: plan.members };
+        let mut shared = SharedIdentity { next_table: plan.next_table, members: plan.members };
         for &index in &plan.joining {
             self.join(index, database, &mut shared)?;
         }
@@ -240,7 +240,7 @@ impl Opening<'_> {
         let mut locks = Vec::new();
         for (candidate, lock) in self.candidates.into_iter().zip(self.locks) {
             match (candidate.found, lock) {
-                (Found::Root(file), Some(lock)) => {
+                (RootContent::Root(file), Some(lock)) => {
                     let current = identity_file(database, file.root, &shared);
                     let root = open_root(self.disk, roots.len(), candidate.path, file.root)?;
                     if !self.options.read_only && file != current {
@@ -249,7 +249,7 @@ impl Opening<'_> {
                     roots.push(root);
                     locks.push(lock);
                 }
-                (Found::Unusable(reason), _) => {
+                (RootContent::Unusable(reason), _) => {
                     log::warn!("opened without root {}: {reason}", candidate.path.display());
                 }
                 // The empty place of a missing root, which is warned of below.
@@ -277,7 +277,12 @@ impl Opening<'_> {
     }
 
     /// Makes the directory a root: durable in itself before any other root mentions it.
-    fn join(&mut self, index: usize, database: Identity, shared: &mut Shared) -> Result<()> {
+    fn join(
+        &mut self,
+        index: usize,
+        database: Identity,
+        shared: &mut SharedIdentity,
+    ) -> Result<()> {
         let path = self.candidates[index].path.clone();
         create_directory(self.disk, &path)?;
         self.locks[index] = Some(examine::lock(self.disk, &path, false)?);
@@ -290,7 +295,7 @@ impl Opening<'_> {
         let file = identity_file(database, id, shared);
         write_identity(&DiskPath::new(self.disk, &path), &file)?;
         log::info!("root {} has joined the database", path.display());
-        self.candidates[index].found = Found::Root(file);
+        self.candidates[index].found = RootContent::Root(file);
         Ok(())
     }
 }
@@ -351,7 +356,7 @@ fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// A path that was compared already: as given, without symbolic links, by device and inode.
-struct Seen<'a> {
+struct ComparedPath<'a> {
     path: &'a Path,
     real: PathBuf,
     place: Option<(u64, u64)>,
@@ -359,7 +364,7 @@ struct Seen<'a> {
 
 /// One directory given twice, also through a symbolic link, or one root inside another.
 fn refuse_overlap(paths: &[PathBuf]) -> Result<()> {
-    let mut seen: Vec<Seen<'_>> = Vec::new();
+    let mut seen: Vec<ComparedPath<'_>> = Vec::new();
     for path in paths {
         let place = fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
@@ -375,7 +380,7 @@ fn refuse_overlap(paths: &[PathBuf]) -> Result<()> {
             };
             return Err(Error::Root { root: path.clone(), reason });
         }
-        seen.push(Seen { path, real, place });
+        seen.push(ComparedPath { path, real, place });
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(crate) struct DriveSpace {
 
 /// A root that may take shards.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct EligibleRoot {
     root: RootId,
     device: u64,
 }
@@ -76,10 +76,10 @@ impl Roots {
         expected_bytes: u64,
     ) -> Result<Vec<RootId>> {
         let devices = self.devices();
-        let places: Vec<Place> = self
+        let places: Vec<EligibleRoot> = self
             .ids()
             .filter(|&root| !self.is_failed(root))
-            .map(|root| Place { root, device: self.device(root) })
+            .map(|root| EligibleRoot { root, device: self.device(root) })
             .collect();
         let available = devices.iter().map(|(&device, space)| (device, space.available)).collect();
         let share = expected_bytes / (shards.max(1) as u64);
@@ -119,18 +119,18 @@ impl Roots {
 
 /// Places shards of about `share` bytes; none when no root has any room.
 fn choose(
-    places: &[Place],
+    places: &[EligibleRoot],
     mut available: BTreeMap<u64, u64>,
     shards: usize,
     segment_number: u32,
     share: u64,
 ) -> Option<Vec<RootId>> {
-    let room = |available: &BTreeMap<u64, u64>, place: &Place| {
+    let room = |available: &BTreeMap<u64, u64>, place: &EligibleRoot| {
         available.get(&place.device).copied().unwrap_or(0)
     };
     // Roots with room for a shard; when there is none, those with any room at all, so that the
     // last bytes of a nearly full database can be used.
-    let mut eligible: Vec<Place> =
+    let mut eligible: Vec<EligibleRoot> =
         places.iter().filter(|place| room(&available, place) > share).copied().collect();
     if eligible.is_empty() {
         eligible = places.iter().filter(|place| room(&available, place) > 0).copied().collect();
@@ -162,7 +162,7 @@ fn choose(
     Some(chosen)
 }
 
-fn take(available: &mut BTreeMap<u64, u64>, place: &Place, share: u64) {
+fn take(available: &mut BTreeMap<u64, u64>, place: &EligibleRoot, share: u64) {
     if let Some(left) = available.get_mut(&place.device) {
         *left = left.saturating_sub(share);
     }
@@ -180,9 +180,9 @@ mod tests {
         segment: u32,
         share: u64,
     ) -> Option<Vec<usize>> {
-        let places: Vec<Place> = (0..)
+        let places: Vec<EligibleRoot> = (0..)
             .zip(devices)
-            .map(|(root, &device)| Place { root: RootId::nth(root).unwrap(), device })
+            .map(|(root, &device)| EligibleRoot { root: RootId::nth(root).unwrap(), device })
             .collect();
         let available = room.iter().copied().collect();
         choose(&places, available, shards, segment, share)

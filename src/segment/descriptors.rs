@@ -37,21 +37,21 @@ impl FileKey {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct CachedFile {
     file: Arc<DiskFile>,
     used_at: u64,
 }
 
 #[derive(Debug, Default)]
-struct Stripe {
-    slots: HashMap<FileKey, Slot>,
+struct FileStripe {
+    slots: HashMap<FileKey, CachedFile>,
     clock: u64,
 }
 
 /// The cache.
 #[derive(Debug)]
 pub(crate) struct Descriptors {
-    stripes: [Mutex<Stripe>; STRIPES],
+    stripes: [Mutex<FileStripe>; STRIPES],
     slots_max: usize,
 }
 
@@ -83,7 +83,7 @@ impl Descriptors {
         let mut stripe = self.stripes[key.stripe()].lock();
         stripe.clock += 1;
         let used_at = stripe.clock;
-        stripe.slots.insert(key, Slot { file, used_at });
+        stripe.slots.insert(key, CachedFile { file, used_at });
         if stripe.slots.len() > self.slots_max {
             let oldest = stripe.slots.iter().min_by_key(|(_, slot)| slot.used_at);
             if let Some(oldest) = oldest.map(|(key, _)| *key) {
@@ -100,7 +100,7 @@ impl Descriptors {
     }
 }
 
-fn lookup(stripe: &mut Stripe, key: FileKey) -> Option<Arc<DiskFile>> {
+fn lookup(stripe: &mut FileStripe, key: FileKey) -> Option<Arc<DiskFile>> {
     stripe.clock += 1;
     let now = stripe.clock;
     let slot = stripe.slots.get_mut(&key)?;

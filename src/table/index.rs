@@ -20,7 +20,7 @@ use crate::format::entry::Mention;
 use crate::format::key_hash::KeyHash;
 use crate::format::location::SegmentNumber;
 use crate::format::sort_key::{plain_key, sort_key};
-use crate::keymap::{Change, Inserted, Keymap, KeymapStats, Lookup};
+use crate::keymap::{Inserted, Keymap, KeymapChange, KeymapStats, Lookup};
 use crate::names::Run;
 use crate::sync::{SyncSender, scope, sync_channel};
 
@@ -139,17 +139,17 @@ impl Index {
         missing.rev().map(|(_, segment)| Arc::clone(segment)).collect()
     }
 
-    fn change_of(&self, sort_key: &[u8], mention: &Mention) -> Option<Change> {
+    fn change_of(&self, sort_key: &[u8], mention: &Mention) -> Option<KeymapChange> {
         let fingerprint = self.identity.hash(&plain_key(sort_key)).fingerprint();
         match mention {
-            Mention::Put(entry) => Some(Change::Put {
+            Mention::Put(entry) => Some(KeymapChange::Put {
                 fingerprint,
                 location: entry.location,
                 record_bytes: entry.record_bytes,
                 supersedes: entry.supersedes,
             }),
             Mention::Removed { supersedes } => {
-                supersedes.map(|location| Change::Remove { fingerprint, location })
+                supersedes.map(|location| KeymapChange::Remove { fingerprint, location })
             }
         }
     }
@@ -157,7 +157,7 @@ impl Index {
     /// `false` when it was told to stop, has no room or is damaged; then some changes may be in it.
     fn insert(
         &self,
-        changes: &[Change],
+        changes: &[KeymapChange],
         lowest_live: SegmentNumber,
         live_keys: u64,
     ) -> Result<bool> {
@@ -240,7 +240,7 @@ impl Index {
     }
 
     /// Hands on what the runs of these segments say, in their order, until nobody takes it.
-    fn read_changes(&self, segments: &[&SealedSegment], batches: &SyncSender<Vec<Change>>) {
+    fn read_changes(&self, segments: &[&SealedSegment], batches: &SyncSender<Vec<KeymapChange>>) {
         let mut changes = Vec::new();
         for segment in segments {
             if let Err(error) = self.read_run(segment, &mut changes) {
@@ -260,7 +260,7 @@ impl Index {
         drop(batches.send(changes));
     }
 
-    fn read_run(&self, segment: &SealedSegment, changes: &mut Vec<Change>) -> Result<()> {
+    fn read_run(&self, segment: &SealedSegment, changes: &mut Vec<KeymapChange>) -> Result<()> {
         let run = self.run(segment)?;
         let mut scan = run.scan_all()?;
         while let Some((sort_key, mention)) = scan.next()? {

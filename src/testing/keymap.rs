@@ -8,7 +8,7 @@ use crate::disk::Disk;
 use crate::error::Result;
 use crate::format::key_hash::{KeyHash, Salt};
 use crate::format::location::{Location, SegmentNumber};
-use crate::keymap::{self, Change, Inserted, Lookup};
+use crate::keymap::{self, Inserted, KeymapChange, Lookup};
 
 const SALT: Salt = Salt([7; 16]);
 const RECORD_BYTES: u32 = 1152;
@@ -29,13 +29,13 @@ impl Hash {
 
 /// The keys of one segment, made before the clock runs.
 #[derive(Debug)]
-pub struct Segment(Vec<Change>);
+pub struct Segment(Vec<KeymapChange>);
 
 impl Segment {
     /// The segment of this number with the keys of these numbers.
     #[must_use]
     pub fn new(segment: u32, keys: Range<u64>) -> Self {
-        let change = |number: u64| Change::Put {
+        let change = |number: u64| KeymapChange::Put {
             fingerprint: Hash::of(number).0.fingerprint(),
             location: Location {
                 segment: SegmentNumber(segment),

@@ -136,8 +136,10 @@ fn what_was_closed_outlives_the_session() {
     f.fs.finish_all();
     assert_eq!(f.fs.write(never, 0, b"y", W), Err(Errno::EBADF));
     let fs = mounted(&f.db, &f.kernel, false);
-    assert!(matches!(fs.lookup(f.t, b"closed"), Ok(Lookup::Found(found)) if found.stat.size == 3));
-    assert!(matches!(fs.lookup(f.t, b"never"), Ok(Lookup::Absent(_))));
+    assert!(
+        matches!(fs.lookup(f.t, b"closed"), Ok(LookupAnswer::Found(found)) if found.stat.size == 3)
+    );
+    assert!(matches!(fs.lookup(f.t, b"never"), Ok(LookupAnswer::Absent(_))));
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_file_that_is_stored_under_a_listing_is_listed_once() {
     let folder = f.fs.opendir(f.t).expect("opened");
     let mut names = Vec::new();
     let mut last = 0;
-    let mut add = |item: &crate::fs::Item<'_>| {
+    let mut add = |item: &crate::fs::DirEntry<'_>| {
         names.push(String::from_utf8_lossy(item.name).into_owned());
         last = item.offset;
         if item.name == b"c" {

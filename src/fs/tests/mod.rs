@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::{
-    Caller, Changes, Errno, Found, Fs, FsOptions, Kernel, KnownName, Lookup, Opened, Result,
+    Answer, Caller, Changes, Errno, Fs, FsOptions, Kernel, KnownName, LookupAnswer, Opened, Result,
     Subject, TOP_INO,
 };
 use crate::clock::Clock;
@@ -93,7 +93,7 @@ impl Fixture {
         self.db.table("t").expect("table")
     }
 
-    fn create(&self, parent: u64, name: &str) -> Result<(Found, Opened)> {
+    fn create(&self, parent: u64, name: &str) -> Result<(Answer, Opened)> {
         self.fs.create(ME, parent, name.as_bytes(), 0o644, W | libc::O_CREAT | libc::O_EXCL)
     }
 
@@ -118,10 +118,10 @@ impl Fixture {
         ino
     }
 
-    fn found(&self, parent: u64, name: &str) -> Option<Found> {
+    fn found(&self, parent: u64, name: &str) -> Option<Answer> {
         match self.fs.lookup(parent, name.as_bytes()).expect("looked up") {
-            Lookup::Found(found) => Some(found),
-            Lookup::Absent(_) => None,
+            LookupAnswer::Found(found) => Some(found),
+            LookupAnswer::Absent(_) => None,
         }
     }
 
@@ -238,7 +238,9 @@ fn read_only_mounts_refuse_every_change() {
     let f = fixture();
     let ino = f.settled("a", b"x");
     let fs = mounted(&f.db, &f.kernel, true);
-    assert!(matches!(fs.lookup(f.t, b"a"), Ok(Lookup::Found(found)) if found.stat.ino == ino));
+    assert!(
+        matches!(fs.lookup(f.t, b"a"), Ok(LookupAnswer::Found(found)) if found.stat.ino == ino)
+    );
     let refused = Some(Errno::EROFS);
     assert_eq!(fs.create(ME, f.t, b"b", 0o644, W).err(), refused);
     assert_eq!(fs.mknod(ME, f.t, b"b", libc::S_IFREG).err(), refused);

@@ -232,5 +232,5 @@ fn names_have_limits() {
     let (found, opened) = f.fs.create(ME, f.t, strange, 0o644, W).expect("names are bytes");
     f.fs.release(opened.handle);
     let again = f.fs.lookup(f.t, strange).expect("looked up");
-    assert!(matches!(again, Lookup::Found(again) if again.stat.ino == found.stat.ino));
+    assert!(matches!(again, LookupAnswer::Found(again) if again.stat.ino == found.stat.ino));
 }

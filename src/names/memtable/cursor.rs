@@ -6,7 +6,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::{Handle, Memtable};
+use super::{Memtable, SlotHandle};
 use crate::format::entry::Mention;
 use crate::names::Direction;
 
@@ -70,10 +70,10 @@ impl MemtableCursor {
     fn fill(&mut self, bound: Bound<&[u8]>) {
         self.at = 0;
         self.batch.clear();
-        let mut taken: Vec<(Arc<[u8]>, Handle)> = Vec::with_capacity(self.batch_keys);
+        let mut taken: Vec<(Arc<[u8]>, SlotHandle)> = Vec::with_capacity(self.batch_keys);
         {
             let ordered = self.memtable.ordered.read();
-            let copy = |(key, handle): (&Arc<[u8]>, &Handle)| (Arc::clone(key), *handle);
+            let copy = |(key, handle): (&Arc<[u8]>, &SlotHandle)| (Arc::clone(key), *handle);
             let count = self.batch_keys;
             match self.direction {
                 Direction::Forward => taken.extend(

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::cursor::MemtableCursor;
-use self::stored::{BYTES_PER_KEY, Stripe};
+use self::stored::{BYTES_PER_KEY, NameStripe};
 use crate::cast;
 use crate::format::attributes::Kind;
 use crate::format::entry::Mention;
@@ -40,7 +40,7 @@ const BULK_SHARE: usize = 8;
 
 /// Where a key of the ordered view is kept.
 #[derive(Clone, Copy, Debug)]
-struct Handle {
+struct SlotHandle {
     stripe: u32,
     slot: u32,
 }
@@ -48,8 +48,8 @@ struct Handle {
 /// A hash index over the names of a segment, ordered on demand. For any number of threads.
 #[derive(Debug)]
 pub(crate) struct Memtable {
-    stripes: Vec<Mutex<Stripe>>,
-    ordered: RwLock<BTreeMap<Arc<[u8]>, Handle>>,
+    stripes: Vec<Mutex<NameStripe>>,
+    ordered: RwLock<BTreeMap<Arc<[u8]>, SlotHandle>>,
     keys: AtomicUsize,
     key_bytes: AtomicUsize,
 }
@@ -71,7 +71,7 @@ impl Memtable {
         }
     }
 
-    fn stripe(&self, hash: KeyHash) -> &Mutex<Stripe> {
+    fn stripe(&self, hash: KeyHash) -> &Mutex<NameStripe> {
         &self.stripes[hash.part_of(STRIPES)]
     }
 
@@ -152,12 +152,12 @@ impl Memtable {
             return;
         }
         let mut ordered = self.ordered.write();
-        let mut fresh: Vec<(Arc<[u8]>, Handle)> = Vec::new();
+        let mut fresh: Vec<(Arc<[u8]>, SlotHandle)> = Vec::new();
         for (number, stripe) in (0_u32..).zip(&self.stripes) {
             stripe.lock().take_unordered(|key, slot| {
                 // The hash table of a stripe counts its slots in 32 bits too.
                 let slot = cast::to_u32(slot);
-                fresh.push((Arc::clone(key), Handle { stripe: number, slot }));
+                fresh.push((Arc::clone(key), SlotHandle { stripe: number, slot }));
             });
         }
         if fresh.len() >= ordered.len() / BULK_SHARE {

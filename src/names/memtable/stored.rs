@@ -97,7 +97,7 @@ impl Stored {
 
 /// A key and what is said of it.
 #[derive(Debug)]
-struct Slot {
+struct NameSlot {
     sort_key: Arc<[u8]>,
     stored: Stored,
 }
@@ -107,13 +107,13 @@ const CHUNK_SLOTS: usize = 64;
 /// The smallest hash table.
 const TABLE_BUCKETS_MIN: usize = 16;
 /// Bytes of a key beside its own: slot, counts of the shared key and its allocation, hash table.
-pub(super) const BYTES_PER_KEY: usize = size_of::<Slot>() + 16 + 8 + 16;
+pub(super) const BYTES_PER_KEY: usize = size_of::<NameSlot>() + 16 + 8 + 16;
 
 /// The keys of one stripe: slots in the order of arrival, and an open-addressed hash table of them.
 /// A key that was put once stays, so neither needs deletion.
 #[derive(Debug, Default)]
-pub(super) struct Stripe {
-    chunks: Vec<Vec<Slot>>,
+pub(super) struct NameStripe {
+    chunks: Vec<Vec<NameSlot>>,
     slots: usize,
     /// How many slots, from the front, the ordered view knows.
     pub(super) ordered: usize,
@@ -130,12 +130,12 @@ fn is_same_key(sort_key: &[u8], key: &[u8]) -> bool {
             .all(|(&held, &byte)| held == if byte == b'/' { 0 } else { byte })
 }
 
-impl Stripe {
-    fn slot(&self, number: usize) -> Option<&Slot> {
+impl NameStripe {
+    fn slot(&self, number: usize) -> Option<&NameSlot> {
         self.chunks.get(number / CHUNK_SLOTS)?.get(number % CHUNK_SLOTS)
     }
 
-    fn slot_mut(&mut self, number: usize) -> Option<&mut Slot> {
+    fn slot_mut(&mut self, number: usize) -> Option<&mut NameSlot> {
         self.chunks.get_mut(number / CHUNK_SLOTS)?.get_mut(number % CHUNK_SLOTS)
     }
 
@@ -207,7 +207,7 @@ impl Stripe {
             self.chunks.push(Vec::with_capacity(CHUNK_SLOTS));
         }
         if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push(Slot { sort_key, stored: Stored::new(mention) });
+            chunk.push(NameSlot { sort_key, stored: Stored::new(mention) });
         }
         self.slots += 1;
         self.table[bucket] = (u64::from(tag(hash)) << 32) | self.slots as u64;
