@@ -71,11 +71,15 @@
 
 mod cast;
 pub mod check;
-pub mod clock;
+mod clock;
 #[cfg(any(feature = "program", feature = "testing"))]
 pub mod config;
-pub mod db;
-pub mod disk;
+mod db;
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(unreachable_pub, reason = "what the tests see of it is public, with them")
+)]
+mod disk;
 mod engine_options;
 mod error;
 mod format;
@@ -97,18 +101,19 @@ mod roots;
 mod segment;
 pub mod settings;
 mod sync;
-pub mod table;
+mod table;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
 mod text;
 
+pub use crate::clock::Clock;
 pub use crate::db::{Db, OpenOptions, Space};
 pub use crate::engine_options::EngineOptions;
 pub use crate::error::{Error, Result};
 pub use crate::format::attributes::{Attributes, Kind};
 pub use crate::format::entry::Entry;
-pub use crate::format::location::{Location, SegmentNumber, ValueId};
+pub use crate::format::location::ValueId;
 pub use crate::keymap::KeymapStats;
 pub use crate::layout::check_table_name;
 pub use crate::operation::Operation;

@@ -38,7 +38,7 @@ impl Fixture {
             spill_bytes: 70_000,
             ..EngineOptions::default()
         };
-        let clock = Clock::manual(1_000_000 * 1_000_000_000);
+        let clock = Clock::manual_ns(1_000_000 * 1_000_000_000);
         let options = OpenOptions { roots, create: true, engine, clock, ..OpenOptions::default() };
         let fixture = Self { _scratch: scratch, options };
         fixture.fill();
@@ -47,7 +47,7 @@ impl Fixture {
 
     fn fill(&self) {
         let db = Db::open(self.options.clone()).unwrap();
-        let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+        let attributes = Attributes::new_at_ns(Kind::Folder, 0o755, 0, 0, 0);
         let settings =
             TableSettings { shards: 2, ttl: Some(10 * HOUR), ..TableSettings::default() };
         let table = db.create_table_with("table", settings, attributes).unwrap();
@@ -274,7 +274,7 @@ fn a_killed_database_is_good() {
 fn one_table_of_several_is_checked() {
     let fixture = Fixture::new(1);
     let db = Db::open(fixture.options.clone()).unwrap();
-    let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+    let attributes = Attributes::new_at_ns(Kind::Folder, 0o755, 0, 0, 0);
     db.create_table_with("other", TableSettings::default(), attributes).unwrap();
     let in_use = check(&fixture.options, None, &mut |_| {}).unwrap_err();
     assert!(in_use.to_string().contains("in use"), "{in_use}");
@@ -490,7 +490,7 @@ fn a_damaged_block_of_a_run_costs_only_its_own_names() {
     let roots = vec![scratch.path().join("root")];
     let options = OpenOptions { roots, create: true, engine, ..OpenOptions::default() };
     let db = Db::open(options.clone()).unwrap();
-    let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+    let attributes = Attributes::new_at_ns(Kind::Folder, 0o755, 0, 0, 0);
     let table = db.create_table_with("t", TableSettings::default(), attributes).unwrap();
     for number in 0..6000 {
         table.put(format!("f/{number:05}").as_bytes(), b"value").unwrap();
@@ -528,7 +528,7 @@ fn a_table_that_was_never_made_to_the_end_is_no_damage() {
     std::fs::remove_file(segments.join("1.keys")).unwrap();
     // And it is in nobody's way.
     let db = Db::open(options).unwrap();
-    let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+    let owner = Attributes::new_at_ns(Kind::Folder, 0o755, 0, 0, 0);
     db.create_table_with("half", TableSettings::default(), owner).unwrap().put(b"k", b"v").unwrap();
 }
 
@@ -538,7 +538,7 @@ fn a_table_of_which_the_dropping_was_interrupted_is_no_damage() {
     let roots: Vec<_> = ["a", "b"].iter().map(|root| scratch.path().join(root)).collect();
     let options = OpenOptions { roots, create: true, ..OpenOptions::default() };
     let db = Db::open(options.clone()).unwrap();
-    let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+    let owner = Attributes::new_at_ns(Kind::Folder, 0o755, 0, 0, 0);
     let table = db.create_table_with("t", TableSettings::default(), owner).unwrap();
     table.put(b"k", &vec![7; 100_000]).unwrap();
     let id = table.id_hex();

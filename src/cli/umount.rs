@@ -4,15 +4,15 @@
 //! root's last. The mount table says which root that is, so no process is looked for by name.
 
 use std::ffi::OsStr;
-use std::fs::TryLockError;
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use littfs::config::Config;
-use littfs::disk::Disk;
 use littfs::{LOCK_FILE_NAME, LOG_FILE_NAME};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
@@ -165,10 +165,11 @@ fn wait_for_release(mountpoint: &Path, root: &Path, wait_max: Duration) -> Outco
 
 /// Waits until nobody holds the lock of a root; false when that takes longer than this.
 pub(super) fn is_released(root: &Path, wait_max: Duration) -> bool {
-    // Without it the drive is gone, or it is another user's: there is nothing to wait for. A pipe
-    // in its place, which a plain open would wait at, is refused.
-    let Ok(lock) = Disk::new().open(&root.join(LOCK_FILE_NAME)) else { return true };
-    let lock = lock.as_file();
+    // Without it the drive is gone, or it is another user's: there is nothing to wait for. Nor is at
+    // a pipe in its place, where a plain open would wait.
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let Ok(lock) = options.open(root.join(LOCK_FILE_NAME)) else { return true };
     let started = Instant::now();
     loop {
         match lock.try_lock_shared() {

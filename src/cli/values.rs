@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use littfs::config::Config;
 use littfs::{Attributes, Db, Error, Kind, Table, check_table_name, key};
@@ -57,7 +58,7 @@ fn store(
     if table.exists(key)? {
         return Err(Error::Exists { key: arguments.key.to_string_lossy().into_owned() }.into());
     }
-    create_parents(&table, key, db.clock().now_ns())?;
+    create_parents(&table, key, db.clock().now())?;
     let mut writer = table.writer()?;
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut offset = 0_u64;
@@ -72,19 +73,19 @@ fn store(
             Err(error) => return fail(format!("cannot read the value: {error}")),
         }
     }
-    writer.store(key, own(Kind::File, FILE_MODE, db.clock().now_ns()))?;
+    writer.store(key, own(Kind::File, FILE_MODE, db.clock().now()))?;
     Ok(())
 }
 
 /// Attributes of something that belongs to whoever runs this.
-fn own(kind: Kind, permissions: u32, now_ns: u64) -> Attributes {
+fn own(kind: Kind, permissions: u32, now: SystemTime) -> Attributes {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    Attributes::new(kind, permissions, uid, gid, now_ns)
+    Attributes::new(kind, permissions, uid, gid, now)
 }
 
-fn create_parents(table: &Table, key: &[u8], now_ns: u64) -> Result<(), Failure> {
+fn create_parents(table: &Table, key: &[u8], now: SystemTime) -> Result<(), Failure> {
     for folder in parents(key) {
-        match table.create_folder(folder, own(Kind::Folder, FOLDER_MODE, now_ns)) {
+        match table.create_folder(folder, own(Kind::Folder, FOLDER_MODE, now)) {
             Ok(_) => {}
             Err(Error::Exists { .. }) if table.entry(folder)?.is_some() => {}
             Err(Error::Exists { .. }) => {

@@ -48,7 +48,7 @@ pub(crate) use self::path::DiskPath;
 #[cfg(feature = "testing")]
 pub use self::record::Recorder;
 use crate::error::{Error, Result};
-pub use crate::operation::Operation;
+pub(crate) use crate::operation::Operation;
 use crate::root_id::RootId;
 
 /// The way to the file system. Cheap to clone.
@@ -61,6 +61,7 @@ pub struct Disk {
 
 impl Disk {
     /// The real disk.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -204,14 +205,6 @@ impl Disk {
         self.step(Operation::Remove, path)?;
         self.hooks
             .change(|| fs::remove_file(path), |()| Ok(Effect::Remove(path.into())))
-            .map_err(|source| self.fail(Operation::Remove, path, source))
-    }
-
-    /// Removes an empty directory.
-    pub fn remove_dir(&self, path: &Path) -> Result<()> {
-        self.step(Operation::Remove, path)?;
-        self.hooks
-            .change(|| fs::remove_dir(path), |()| Ok(Effect::Remove(path.into())))
             .map_err(|source| self.fail(Operation::Remove, path, source))
     }
 

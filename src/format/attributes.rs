@@ -9,9 +9,11 @@
 //! | 24 | 4 | group |
 //! | 28 | 4 | zero |
 
+use std::time::SystemTime;
+
 use super::Malformed;
 use super::bytes::{Fields, Put};
-use crate::cast;
+use crate::{cast, clock};
 
 /// Bytes of encoded attributes.
 pub(crate) const ATTRIBUTES_BYTES: usize = 32;
@@ -33,25 +35,28 @@ pub enum Kind {
     Symlink,
 }
 
-/// Times, mode and owner of a file or folder.
+/// Times, mode and owner of a file, folder or link: what a mount shows of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
     /// Modification time as set by the user, ns since the Unix epoch.
-    pub mtime_ns: i64,
+    pub(crate) mtime_ns: i64,
     /// When the bytes or the attributes last changed, ns since the Unix epoch.
-    pub ctime_ns: i64,
+    pub(crate) ctime_ns: i64,
     /// File type and permission bits, as in `st_mode`.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 impl Attributes {
-    /// Attributes of a new file, folder or link: `permissions` are the low twelve bits of the mode.
+    /// Attributes of a new file, folder or link, made and changed `now`: `permissions` are the low
+    /// twelve bits of the mode.
     #[must_use]
-    pub fn new(kind: Kind, permissions: u32, uid: u32, gid: u32, now_ns: u64) -> Self {
+    pub fn new(kind: Kind, permissions: u32, uid: u32, gid: u32, now: SystemTime) -> Self {
+        Self::new_at_ns(kind, permissions, uid, gid, clock::ns_of(now))
+    }
+
+    pub(crate) fn new_at_ns(kind: Kind, permissions: u32, uid: u32, gid: u32, now_ns: u64) -> Self {
         let file_type = match kind {
             Kind::File => TYPE_FILE,
             Kind::Folder => TYPE_FOLDER,
@@ -65,6 +70,40 @@ impl Attributes {
             uid,
             gid,
         }
+    }
+
+    /// When it was modified, as set by the user.
+    #[must_use]
+    pub fn modified(&self) -> SystemTime {
+        clock::time_of_signed(self.mtime_ns)
+    }
+
+    /// When the bytes or the attributes last changed.
+    #[must_use]
+    pub fn changed(&self) -> SystemTime {
+        clock::time_of_signed(self.ctime_ns)
+    }
+
+    /// The owner.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Sets when it was modified.
+    pub fn set_modified(&mut self, modified: SystemTime) {
+        self.mtime_ns = clock::signed_ns_of(modified);
+    }
+
+    /// Gives it to this owner and group.
+    pub fn set_owner(&mut self, uid: u32, gid: u32) {
+        (self.uid, self.gid) = (uid, gid);
     }
 
     /// What the mode says this is.

@@ -19,34 +19,37 @@
 //! | 48 | 8 | when the value was stored, ns since the epoch |
 //! | 56 | 32 | attributes |
 
+use std::time::SystemTime;
+
 use super::Malformed;
 use super::attributes::{ATTRIBUTES_BYTES, Attributes, Kind};
 use super::bytes::{Fields, Put};
 use super::location::{Location, SegmentNumber, ValueId};
+use crate::clock;
 
 /// Bytes of an encoded entry.
 pub(crate) const ENTRY_BYTES: usize = 56 + ATTRIBUTES_BYTES;
 
-/// What is known of a stored file, folder or symbolic link.
+/// What is known of a stored file, folder or symbolic link without reading its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The identity of the value.
-    pub id: ValueId,
+    pub(crate) id: ValueId,
     /// Where its record stands.
-    pub location: Location,
+    pub(crate) location: Location,
     /// Length of that record in its packed shard, padding included.
-    pub record_bytes: u32,
+    pub(crate) record_bytes: u32,
     /// Length of the value.
-    pub value_bytes: u64,
+    pub(crate) value_bytes: u64,
     /// The dedicated shard (of the record's segment) with the bytes; 0 when the record has them.
-    pub dedicated: u32,
+    pub(crate) dedicated: u32,
     /// When the value was stored, ns since the Unix epoch. Its time to live counts from here.
-    pub written_at_ns: u64,
+    pub(crate) written_at_ns: u64,
     /// Times, mode and owner.
-    pub attributes: Attributes,
+    pub(crate) attributes: Attributes,
     /// The record that this one takes the place of, if there was one in an earlier segment: an
     /// earlier mention of the same folder, or the same file before its attributes were put right.
-    pub supersedes: Option<Location>,
+    pub(crate) supersedes: Option<Location>,
 }
 
 impl Entry {
@@ -54,6 +57,36 @@ impl Entry {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.attributes.kind()
+    }
+
+    /// The identity of the value, stable over renames.
+    #[must_use]
+    pub fn id(&self) -> ValueId {
+        self.id
+    }
+
+    /// Length of the value in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.value_bytes
+    }
+
+    /// Whether the value has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.value_bytes == 0
+    }
+
+    /// When the value was stored. Its time to live counts from here.
+    #[must_use]
+    pub fn written_at(&self) -> SystemTime {
+        clock::time_of(self.written_at_ns)
+    }
+
+    /// Times, mode and owner.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes {
+        self.attributes
     }
 
     /// What a mention in `segment` supersedes that takes the place of this entry.
@@ -139,7 +172,7 @@ mod tests {
             value_bytes: 1024,
             dedicated: 0,
             written_at_ns: 99,
-            attributes: Attributes::new(Kind::File, 0o640, 1, 2, 88),
+            attributes: Attributes::new_at_ns(Kind::File, 0o640, 1, 2, 88),
             supersedes,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The number of a segment. Rises within a table and is never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SegmentNumber(pub u32);
+pub(crate) struct SegmentNumber(pub(crate) u32);
 
 impl fmt::Display for SegmentNumber {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,11 +15,17 @@ impl fmt::Display for SegmentNumber {
 /// The identity of a value: 48 bits, rising within a table, never used again. Stable over renames
 /// and restarts; together with the table number it is the inode number of the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ValueId(pub u64);
+pub struct ValueId(pub(crate) u64);
 
 impl ValueId {
     /// The largest value id.
     pub const MAX: Self = Self((1 << 48) - 1);
+
+    /// The number that it is.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for ValueId {
@@ -35,13 +41,13 @@ pub(crate) const SHARD_BYTES_MAX: u64 = RECORD_ALIGNMENT << 32;
 
 /// The place of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Location {
+pub(crate) struct Location {
     /// The segment.
-    pub segment: SegmentNumber,
+    pub(crate) segment: SegmentNumber,
     /// The packed shard within the segment.
-    pub shard: u8,
+    pub(crate) shard: u8,
     /// Bytes from the start of the shard; a multiple of 8 below 32 GiB.
-    pub offset: u64,
+    pub(crate) offset: u64,
 }
 
 impl Location {

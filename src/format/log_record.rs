@@ -279,7 +279,7 @@ mod tests {
             value_bytes: 0,
             dedicated: 0,
             written_at_ns: 3,
-            attributes: Attributes::new(kind, 0o644, 0, 0, 3),
+            attributes: Attributes::new_at_ns(kind, 0o644, 0, 0, 3),
             supersedes: None,
         })
     }

@@ -272,7 +272,7 @@ mod tests {
             value_bytes: value.len() as u64,
             written_at_ns: 5,
             id: ValueId(6),
-            attributes: Attributes::new(Kind::File, 0o644, 7, 8, 9),
+            attributes: Attributes::new_at_ns(Kind::File, 0o644, 7, 8, 9),
             value_crc: crc32c(value),
             dedicated: 0,
             dead: false,

@@ -290,7 +290,7 @@ mod tests {
             value_bytes: 1024,
             dedicated: 0,
             written_at_ns: 99,
-            attributes: Attributes::new(Kind::File, 0o640, 1, 2, 99),
+            attributes: Attributes::new_at_ns(Kind::File, 0o640, 1, 2, 99),
             supersedes: None,
         }
     }

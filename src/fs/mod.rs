@@ -182,7 +182,7 @@ impl Fs {
         let now_ns = db.clock().now_ns();
         let owner = options.owner;
         let permissions = options.top_permissions;
-        let top = Attributes::new(Kind::Folder, permissions, owner.uid, owner.gid, now_ns);
+        let top = Attributes::new_at_ns(Kind::Folder, permissions, owner.uid, owner.gid, now_ns);
         let inodes = Arc::new(Inodes::new());
         let watch: Arc<dyn Watcher> =
             Arc::new(TableWatch { kernel: Arc::clone(&kernel), inodes: Arc::clone(&inodes) });
@@ -303,6 +303,6 @@ impl Fs {
         let handed_down = if inherits && kind == Kind::Folder { libc::S_ISGID } else { 0 };
         let permissions =
             if kind == Kind::Symlink { permissions } else { permissions & !self.umask };
-        Attributes::new(kind, permissions | handed_down, caller.uid, gid, self.now_ns())
+        Attributes::new_at_ns(kind, permissions | handed_down, caller.uid, gid, self.now_ns())
     }
 }

@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn set_ids_are_dropped_where_they_are_a_right() {
         let dropped = |kind, permissions| {
-            let mut attributes = Attributes::new(kind, permissions, 0, 0, 0);
+            let mut attributes = Attributes::new_at_ns(kind, permissions, 0, 0, 0);
             (drop_set_ids(&mut attributes), attributes.permissions())
         };
         assert_eq!(dropped(Kind::File, 0o6755), (true, 0o755));

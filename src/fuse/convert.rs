@@ -87,7 +87,7 @@ pub(super) fn file_attr(stat: &Stat) -> FileAttr {
 
 /// A name that is not there, in the form that lets the kernel remember it.
 pub(super) fn nothing() -> FileAttr {
-    let attributes = Attributes::new(Kind::File, 0, 0, 0, 0);
+    let attributes = Attributes::new_at_ns(Kind::File, 0, 0, 0, 0);
     file_attr(&Stat { ino: 0, size: 0, links: 0, attributes })
 }
 
@@ -156,7 +156,7 @@ pub(super) fn xattr(reply: ReplyXattr, size: u32, value: Result<&[u8], fuser::Er
 }
 
 pub(super) fn dot_attr(item: &DirEntry<'_>) -> FileAttr {
-    let attributes = Attributes::new(item.kind, 0, 0, 0, 0);
+    let attributes = Attributes::new_at_ns(item.kind, 0, 0, 0, 0);
     file_attr(&Stat { ino: item.ino, size: 0, links: 1, attributes })
 }
 

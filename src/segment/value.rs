@@ -294,7 +294,7 @@ mod tests {
             value_bytes: value.len() as u64,
             written_at_ns: 1,
             id: ValueId(1),
-            attributes: Attributes::new(Kind::File, 0o644, 0, 0, 1),
+            attributes: Attributes::new_at_ns(Kind::File, 0o644, 0, 0, 1),
             value_crc,
             dedicated,
             dead: false,

@@ -37,6 +37,6 @@ impl Context {
     pub(crate) fn default_attributes(&self, kind: Kind) -> Attributes {
         let permissions = if kind == Kind::Folder { 0o755 } else { 0o644 };
         let (uid, gid) = self.owner;
-        Attributes::new(kind, permissions, uid, gid, self.clock.now_ns())
+        Attributes::new_at_ns(kind, permissions, uid, gid, self.clock.now_ns())
     }
 }

@@ -117,7 +117,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn opened(last_written_ns: Option<u64>) -> (ExpiryHold, Clock) {
-        let clock = Clock::manual(START_NS);
+        let clock = Clock::manual_ns(START_NS);
         let hold = ExpiryHold::new(HOUR);
         hold.opened(&clock, last_written_ns);
         (hold, clock)
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn nothing_is_dropped_before_the_newest_value_is_known() {
         let hold = ExpiryHold::new(HOUR);
-        assert_eq!(hold.left(&Clock::manual(START_NS)), Some(HOUR));
+        assert_eq!(hold.left(&Clock::manual_ns(START_NS)), Some(HOUR));
     }
 
     #[test]
@@ -154,12 +154,12 @@ mod tests {
     #[test]
     fn a_clock_set_forward_is_held_and_small_corrections_are_not() {
         let (hold, clock) = opened(Some(START_NS));
-        clock.set(START_NS + saturate_ns(STEP));
+        clock.set_ns(START_NS + saturate_ns(STEP));
         assert_eq!(hold.left(&clock), None);
-        clock.set(START_NS + 3 * saturate_ns(STEP));
+        clock.set_ns(START_NS + 3 * saturate_ns(STEP));
         assert_eq!(hold.left(&clock), Some(HOUR));
         // Set right again; what is past by the right clock is dropped when the hold ends.
-        clock.set(START_NS);
+        clock.set_ns(START_NS);
         assert_eq!(hold.left(&clock), Some(HOUR));
         clock.advance(HOUR);
         assert_eq!(hold.left(&clock), None);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_hold_of_zero_never_holds() {
-        let clock = Clock::manual(START_NS);
+        let clock = Clock::manual_ns(START_NS);
         let hold = ExpiryHold::new(Duration::ZERO);
         hold.opened(&clock, Some(0));
         assert_eq!(hold.left(&clock), None);

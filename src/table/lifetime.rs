@@ -157,7 +157,7 @@ impl Lifetime {
             let file = self.file_io.lock();
             (file.mode, file.uid, file.gid)
         };
-        let mut attributes = Attributes::new(Kind::Folder, mode, uid, gid, 0);
+        let mut attributes = Attributes::new_at_ns(Kind::Folder, mode, uid, gid, 0);
         attributes.mtime_ns = self.mtime_ns.load(Ordering::Acquire);
         attributes.ctime_ns = self.ctime_ns.load(Ordering::Acquire);
         attributes

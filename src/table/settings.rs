@@ -1,8 +1,9 @@
 //! Settings of a table, and what follows from them for each entry: expiry and sealing.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Table, Usage};
+use crate::clock;
 use crate::error::Result;
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
@@ -45,10 +46,15 @@ impl Table {
         self.lifetime.set_attributes(attributes)
     }
 
-    /// When the entry expires, ns since the Unix epoch; `None`: never. Exact for values; a folder
-    /// lives as long as the newest value stored in its segment.
+    /// When the entry expires; `None`: never. Exact for values; a folder lives as long as the newest
+    /// value stored in its segment.
     #[must_use]
-    pub fn expires_at_ns(&self, entry: &Entry) -> Option<u64> {
+    pub fn expires_at(&self, entry: &Entry) -> Option<SystemTime> {
+        self.expires_at_ns(entry).map(clock::time_of)
+    }
+
+    /// When the entry expires, ns since the Unix epoch.
+    pub(crate) fn expires_at_ns(&self, entry: &Entry) -> Option<u64> {
         self.lifetime.ttl_ns()?;
         let stored_at_ns = match entry.kind() {
             Kind::Folder => {

@@ -8,4 +8,4 @@ pub mod keymap;
 pub mod names;
 pub mod rng;
 
-pub use crate::disk::{Disk, Effect, Fault, Faults, FileId, Operation, Recorder};
+pub use crate::disk::{Disk, DiskFile, Effect, Fault, Faults, FileId, Recorder};

@@ -47,7 +47,7 @@ fn mention(number: u64) -> Mention {
         value_bytes: 1024,
         dedicated: 0,
         written_at_ns,
-        attributes: Attributes::new(Kind::File, 0o644, 1000, 1000, written_at_ns),
+        attributes: Attributes::new_at_ns(Kind::File, 0o644, 1000, 1000, written_at_ns),
         supersedes: None,
     })
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use littfs::clock::Clock;
+use littfs::Clock;
 use littfs::fuse::{Mount, MountOptions};
 use littfs::{Attributes, Db, Kind, OpenOptions, TableSettings};
 use memmap2::Mmap;
@@ -26,9 +26,7 @@ struct Embedded {
 impl Embedded {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("temporary directory");
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now_ns = u64::try_from(now.expect("after 1970").as_nanos()).expect("before 2554");
-        let clock = Clock::manual(now_ns);
+        let clock = Clock::manual(std::time::SystemTime::now());
         let options = OpenOptions::new([folder.path().join("r")]).create(true).clock(clock.clone());
         let db = Db::open(options).expect("opened");
         let mountpoint = folder.path().join("m");
@@ -42,7 +40,7 @@ impl Embedded {
     }
 
     fn make_table(&self, name: &str) {
-        let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.db.clock().now_ns());
+        let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.db.clock().now());
         self.db.create_table_with(name, TableSettings::default(), owner).expect("a table");
     }
 }

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
-use littfs::clock::Clock;
+use littfs::Clock;
 use littfs::{Db, Table};
 use serde_json::{Value, json};
 
@@ -128,8 +128,7 @@ pub(super) fn open_only(root: &Path) -> Outcome {
 ///
 /// The clock is one that is moved by hand: all values become old together, without waiting.
 pub(super) fn expire(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Report, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let clock = Clock::manual(u64::try_from(now.as_nanos()).unwrap_or(0));
+    let clock = Clock::manual(SystemTime::now());
     let db = create(&scratch.root(), clock.clone())?;
     let table = db.table(TABLE)?;
     // Whole segments: the last key closes the last one, so that the writer gets one of its own.

@@ -17,7 +17,7 @@ mod scratch;
 use std::path::Path;
 use std::process::ExitCode;
 
-use littfs::clock::Clock;
+use littfs::Clock;
 use littfs::{Db, OpenOptions, TableSettings};
 
 use self::load::Load;

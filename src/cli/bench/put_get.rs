@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use littfs::Clock;
 use littfs::Table;
-use littfs::clock::Clock;
 
 use super::bare::Bare;
 use super::load::{Runner, Step, Timed, mix};

@@ -62,7 +62,7 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let root = tempfile::tempdir().expect("temporary directory");
-    let clock = Clock::manual(START_NS);
+    let clock = Clock::manual_ns(START_NS);
     let options = OpenOptions {
         roots: vec![root.path().to_path_buf()],
         create: true,

@@ -37,13 +37,13 @@ pub(super) fn entry(id: u64) -> Entry {
         value_bytes: id % 1000,
         dedicated: 0,
         written_at_ns: 1_000_000 + id,
-        attributes: Attributes::new(Kind::File, 0o644, 1000, 1000, 1_000_000 + id),
+        attributes: Attributes::new_at_ns(Kind::File, 0o644, 1000, 1000, 1_000_000 + id),
         supersedes: None,
     }
 }
 
 pub(super) fn folder_entry(id: u64, now_ns: u64) -> Entry {
-    Entry { attributes: Attributes::new(Kind::Folder, 0o755, 1, 1, now_ns), ..entry(id) }
+    Entry { attributes: Attributes::new_at_ns(Kind::Folder, 0o755, 1, 1, now_ns), ..entry(id) }
 }
 
 pub(super) fn put(id: u64) -> Mention {

@@ -29,7 +29,7 @@ fn a_clock_years_ahead_at_opening_erases_nothing_in_time_to_set_it_right() {
     let right_ns = clock.now_ns();
     filled(&fixture).close().unwrap();
     for round in 0..3 {
-        clock.set(right_ns + YEARS_NS);
+        clock.set_ns(right_ns + YEARS_NS);
         let db = fixture.open();
         let table = db.table("table").unwrap();
         assert!(keys(&table).is_empty(), "what the clock says counts for readers");
@@ -38,7 +38,7 @@ fn a_clock_years_ahead_at_opening_erases_nothing_in_time_to_set_it_right() {
         table.flush().unwrap();
         drop(table);
         db.close().unwrap();
-        clock.set(right_ns);
+        clock.set_ns(right_ns);
         let db = fixture.open();
         db.upkeep().unwrap();
         assert_all_there(&db.table("table").unwrap());
@@ -46,7 +46,7 @@ fn a_clock_years_ahead_at_opening_erases_nothing_in_time_to_set_it_right() {
         db.close().unwrap();
     }
     // When it was right after all, the space comes back when the hold ends.
-    clock.set(right_ns + YEARS_NS);
+    clock.set_ns(right_ns + YEARS_NS);
     let db = fixture.open();
     clock.advance(HOLD);
     db.upkeep().unwrap();
@@ -60,14 +60,14 @@ fn a_clock_that_is_set_forward_while_open_erases_nothing_in_time_to_set_it_right
     let right_ns = clock.now_ns();
     let db = filled(&fixture);
     let table = db.table("table").unwrap();
-    clock.set(right_ns + YEARS_NS);
+    clock.set_ns(right_ns + YEARS_NS);
     db.upkeep().unwrap();
     assert!(keys(&table).is_empty());
-    clock.set(right_ns);
+    clock.set_ns(right_ns);
     assert_all_there(&table);
     db.upkeep().unwrap();
     assert_all_there(&table);
-    clock.set(right_ns + YEARS_NS);
+    clock.set_ns(right_ns + YEARS_NS);
     db.upkeep().unwrap();
     clock.advance(HOLD);
     db.upkeep().unwrap();
@@ -81,12 +81,12 @@ fn a_clock_that_is_set_back_loses_nothing() {
     let right_ns = clock.now_ns();
     let db = filled(&fixture);
     let table = db.table("table").unwrap();
-    clock.set(right_ns / 2);
+    clock.set_ns(right_ns / 2);
     table.put(b"b", b"written in the past").unwrap();
     seal_all(&table);
     assert_eq!(keys(&table), ["a/", "a/active", "a/sealed", "b"]);
     // By the clock of the moment its time to live begins.
-    clock.set(right_ns);
+    clock.set_ns(right_ns);
     assert_all_there(&table);
     db.upkeep().unwrap();
     assert_all_there(&table);

@@ -88,7 +88,7 @@ fn of_many_writers_of_one_key_one_wins() {
 fn a_folder_goes_or_is_written_to_but_never_both() {
     let fixture = Fixture::new(1);
     let (_db, table) = fixture.create();
-    let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+    let attributes = Attributes::new_at_ns(Kind::Folder, 0o755, 0, 0, 0);
     for _ in 0..100 {
         table.create_folder(b"f/", attributes).unwrap();
         let barrier = Barrier::new(2);

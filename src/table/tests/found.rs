@@ -136,7 +136,7 @@ fn the_name_of_a_table_that_could_not_be_dropped_can_be_used_again() {
         let is_over = faults.struck().is_empty();
         faults.heal();
         assert!(is_over || dropped.is_err(), "{nth}");
-        let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+        let attributes = Attributes::new_at_ns(Kind::Folder, 0o755, 0, 0, 0);
         let table = db.create_table_with("table", TableSettings::default(), attributes).unwrap();
         table.put(b"of the second", b"value").unwrap();
         drop(table);

@@ -38,7 +38,7 @@ impl Fixture {
         let scratch = tempfile::tempdir().unwrap();
         let roots = (0..roots).map(|root| scratch.path().join(format!("root{root}"))).collect();
         let engine = EngineOptions { reserve_bytes: 0, ..EngineOptions::default() };
-        let clock = Clock::manual(1_000 * HOUR_NS);
+        let clock = Clock::manual_ns(1_000 * HOUR_NS);
         let options = OpenOptions { roots, create: true, engine, clock, ..OpenOptions::default() };
         Self { _scratch: scratch, options }
     }
@@ -49,7 +49,7 @@ impl Fixture {
 
     fn create(&self) -> (Db, Arc<Table>) {
         let db = self.open();
-        let attributes = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+        let attributes = Attributes::new_at_ns(Kind::Folder, 0o755, 0, 0, 0);
         let settings = TableSettings { shards: 4, ..TableSettings::default() };
         let table = db.create_table_with("table", settings, attributes).unwrap();
         (db, table)
@@ -232,7 +232,7 @@ fn settling_files_change_in_the_active_and_in_sealed_segments() {
 fn folders_are_made_removed_and_remembered() {
     let fixture = Fixture::new(1);
     let (_db, table) = fixture.create();
-    let attributes = Attributes::new(Kind::Folder, 0o700, 5, 6, 7);
+    let attributes = Attributes::new_at_ns(Kind::Folder, 0o700, 5, 6, 7);
     assert!(matches!(table.create_folder(b"a/b/", attributes), Err(Error::NotFound { .. })));
     let id = table.create_folder(b"a/", attributes).unwrap().id;
     table.create_folder(b"a/b/", attributes).unwrap();

@@ -106,7 +106,7 @@ impl World {
         let mut fixture = Fixture::new(2);
         fixture.options.engine.segment_keys_max = 60;
         fixture.options.engine.spill_bytes = 100_000;
-        fixture.options.clock.set(START_S as u64 * 1_000_000_000);
+        fixture.options.clock.set_ns(START_S as u64 * 1_000_000_000);
         let (db, table) = fixture.create();
         table.set_grace(Duration::from_secs(GRACE_S as u64)).unwrap();
         let model = Model { now_s: START_S, latest_s: START_S, ..Model::default() };
@@ -216,7 +216,7 @@ impl World {
 
     fn step_clock(&mut self, by_s: i64) {
         self.model.now_s += by_s;
-        self.fixture.options.clock.set(self.model.now_s as u64 * 1_000_000_000);
+        self.fixture.options.clock.set_ns(self.model.now_s as u64 * 1_000_000_000);
         self.model.latest_s = self.model.latest_s.max(self.model.now_s);
         self.forget_expired();
     }

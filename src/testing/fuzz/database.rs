@@ -106,7 +106,7 @@ fn use_database(root: &Path, is_honest: bool, is_whole: bool) {
     let options = OpenOptions {
         roots: vec![root.to_path_buf()],
         engine: EngineOptions { reserve_bytes: 0, ..EngineOptions::default() },
-        clock: Clock::manual(MADE_AT_NS),
+        clock: Clock::manual_ns(MADE_AT_NS),
         ..OpenOptions::default()
     };
     drop(check::check(&options, None, &mut |_| {}));

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use littfs::clock::Clock;
+use littfs::Clock;
 use littfs::testing::{Disk, Fault, Faults, Recorder};
 use littfs::{Db, OpenOptions};
 
@@ -18,7 +18,7 @@ use crate::orders::simulated::{Cut, Image, Loss, Simulated};
 use crate::orders::{damage, store_more};
 use crate::story::look::look;
 use crate::story::model::{Promise, SeenAll};
-use crate::story::{Story, options, roots};
+use crate::story::{Story, options, roots, time};
 use littfs::testing::rng::Rng;
 
 /// Steps of the story.
@@ -248,7 +248,7 @@ impl Run {
     }
 
     fn options(&self, base: &Path) -> OpenOptions {
-        let clock = Clock::manual(self.story.model.now_ns(usize::MAX));
+        let clock = Clock::manual(time(self.story.model.now_ns(usize::MAX)));
         options(base, clock, Disk::new())
     }
 

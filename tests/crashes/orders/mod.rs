@@ -20,15 +20,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use littfs::Clock;
 use littfs::check::{Report, Severity};
-use littfs::clock::Clock;
 use littfs::testing::{Disk, Effect, Recorder};
 use littfs::{Db, OpenOptions};
 
 use self::simulated::{Cut, Image, Loss, Simulated};
 use crate::story::look::{hidden, look};
 use crate::story::model::{Model, Promise, SeenAll};
-use crate::story::{Story, options};
+use crate::story::{Story, options, time};
 use littfs::testing::rng::{Rng, content};
 
 /// Steps of each story.
@@ -268,7 +268,7 @@ impl State<'_> {
     }
 
     fn options(&self, disk: Disk) -> OpenOptions {
-        let clock = Clock::manual(self.told.model.now_ns(self.at));
+        let clock = Clock::manual(time(self.told.model.now_ns(self.at)));
         options(self.place, clock, disk)
     }
 
@@ -393,7 +393,7 @@ pub(crate) fn store_more(db: &Db, mut seen: SeenAll) -> Result<SeenAll, String> 
             let text = |error| format!("storing {name} in {}: {error}", table.name());
             table.put(name.as_bytes(), &content(7, bytes)).map_err(text)?;
             let entry = table.entry(name.as_bytes()).map_err(text)?;
-            let id = entry.ok_or("what was just stored is not there")?.id.0;
+            let id = entry.ok_or("what was just stored is not there")?.id().get();
             if id <= before {
                 return Err(format!("the value id {id} is given again, {before} is in use"));
             }

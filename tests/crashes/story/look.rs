@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use littfs::{Db, Direction, Table};
 
 use crate::story::model::{Seen, SeenAll, SeenTable};
+use crate::story::ns;
 
 /// What the database shows, and what is wrong with it by itself.
 pub(crate) fn look(db: &Db, may_fail: bool) -> Result<SeenAll, String> {
@@ -27,10 +28,10 @@ fn look_at(table: &Table, may_fail: bool) -> Result<SeenTable, String> {
     for listed in table.scan(b"", None, Direction::Forward).map_err(|error| error.to_string())? {
         let (key, entry) = listed.map_err(|error| format!("listing: {error}"))?;
         let name = String::from_utf8(key).map_err(|_| "a strange name".to_owned())?;
-        if !ids.insert(entry.id) {
-            return Err(format!("{name} has the value id {} of another name", entry.id));
+        if !ids.insert(entry.id()) {
+            return Err(format!("{name} has the value id {} of another name", entry.id()));
         }
-        let (id, mode) = (entry.id.0, entry.attributes.permissions());
+        let (id, mode) = (entry.id().get(), entry.attributes().permissions());
         names.push(name.clone());
         let bytes = if name.ends_with('/') {
             if table.entry(name.as_bytes()).map_err(|error| format!("{name}: {error}"))?.is_none() {
@@ -48,7 +49,7 @@ fn look_at(table: &Table, may_fail: bool) -> Result<SeenTable, String> {
                 Err(error) => return Err(format!("{name}: {error}")),
             }
         };
-        let written_ns = entry.written_at_ns;
+        let written_ns = ns(entry.written_at());
         seen.names.insert(name, Seen { bytes, mode, written_ns, id });
     }
     let backwards =

@@ -8,11 +8,13 @@ pub(crate) mod model;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use littfs::clock::Clock;
-use littfs::testing::{Disk, Faults, Operation, Recorder};
-use littfs::{Attributes, Db, EngineOptions, Error, Kind, OpenOptions, Table, TableSettings};
+use littfs::Clock;
+use littfs::testing::{Disk, Faults, Recorder};
+use littfs::{
+    Attributes, Db, EngineOptions, Error, Kind, OpenOptions, Operation, Table, TableSettings,
+};
 
 use self::look::look;
 use self::model::{Model, State, Value};
@@ -43,6 +45,17 @@ pub(crate) fn options(base: &Path, clock: Clock, disk: Disk) -> OpenOptions {
     OpenOptions::new(roots(base)).create(true).engine(engine).clock(clock).disk(disk)
 }
 
+/// The time so many nanoseconds after 1970 began; the model counts in them.
+pub(crate) fn time(instant_ns: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(instant_ns)
+}
+
+/// The nanoseconds of a time.
+pub(crate) fn ns(instant: SystemTime) -> u64 {
+    let since = instant.duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_nanos()).expect("before 2554")
+}
+
 pub(crate) fn roots(base: &Path) -> Vec<PathBuf> {
     vec![base.join("r0"), base.join("r1")]
 }
@@ -71,7 +84,7 @@ pub(crate) struct Story {
 impl Story {
     /// A story in the folder `base`, told through `disk`.
     pub(crate) fn new(base: &Path, disk: Disk, recorder: Arc<Recorder>, seed: u64) -> Self {
-        let clock = Clock::manual(START_NS);
+        let clock = Clock::manual(time(START_NS));
         let mut model = Model::default();
         model.clock(0, START_NS);
         let options = options(base, clock.clone(), disk.recorded_by(Arc::clone(&recorder)));
@@ -166,14 +179,14 @@ impl Story {
 
     fn pass(&mut self, time: Duration) {
         self.clock.advance(time);
-        self.model.clock(self.at(), self.clock.now_ns());
+        self.model.clock(self.at(), ns(self.clock.now()));
     }
 
     fn make_table(&mut self, table: &str) {
         let Some(db) = self.db.clone() else { return };
         let ttl = (table == "pass").then_some(TTL);
         let settings = TableSettings { ttl, grace: 1000 * TTL, shards: 2 };
-        let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.clock.now_ns());
+        let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.clock.now());
         let begun = self.at();
         let result = db.create_table_with(table, settings, owner).map(drop);
         let ended = self.note(&format!("make table {table}"), result);
@@ -315,7 +328,7 @@ impl Story {
     fn new_value(&mut self, bytes: usize) -> Value {
         let seed = self.next_value;
         self.next_value += 1;
-        Value { seed, bytes, mode: 0o644, written_ns: self.clock.now_ns() }
+        Value { seed, bytes, mode: 0o644, written_ns: ns(self.clock.now()) }
     }
 
     fn some_bytes(&mut self) -> usize {
@@ -336,7 +349,7 @@ impl Story {
     /// What a name stands for, with what has expired left out; None when that is not certain.
     fn current(&self, table: &str, name: &str) -> Option<State> {
         let ttl = self.table(table)?.settings().ttl;
-        let now_ns = u128::from(self.clock.now_ns());
+        let now_ns = u128::from(ns(self.clock.now()));
         let state = self.model.current(table, name).ok()?;
         let is_live = |value: &Value| {
             ttl.is_none_or(|ttl| u128::from(value.written_ns) + ttl.as_nanos() > now_ns)
@@ -382,7 +395,7 @@ impl Story {
         let bytes = self.some_bytes();
         let value = self.new_value(bytes);
         let key = name.clone().into_bytes();
-        let attributes = Attributes::new(Kind::File, value.mode, 0, 0, value.written_ns);
+        let attributes = Attributes::new(Kind::File, value.mode, 0, 0, time(value.written_ns));
         let bytes = content(value.seed, value.bytes);
         self.change((table, "put"), vec![(name, Some(value))], |table| {
             table.put_with(&key, &bytes, attributes).map(drop)
@@ -424,7 +437,7 @@ impl Story {
         let value = self.new_value(bytes);
         let part = Value { bytes: self.rng.between(0, bytes), ..value.clone() };
         let (bytes, half) = (content(value.seed, value.bytes), part.bytes);
-        let attributes = Attributes::new(Kind::File, value.mode, 0, 0, value.written_ns);
+        let attributes = Attributes::new(Kind::File, value.mode, 0, 0, time(value.written_ns));
         let Ok(mut writer) = open.writer() else { return };
         let key = name.clone().into_bytes();
         self.change((table, "store a part"), vec![(name.clone(), Some(part))], |_| {
@@ -465,12 +478,12 @@ impl Story {
         let Some((name, Some(value))) = self.name_that(table, true) else { return };
         let mode = *self.rng.pick(&[0o600, 0o640, 0o755]);
         let key = name.clone();
-        let now_ns = self.clock.now_ns();
+        let now_ns = ns(self.clock.now());
         self.change(
             (table, "change the mode"),
             vec![(name, Some(Value { mode, ..value }))],
             |table| {
-                let attributes = Attributes::new(Kind::File, mode, 0, 0, now_ns);
+                let attributes = Attributes::new(Kind::File, mode, 0, 0, time(now_ns));
                 table.change_attributes(key.as_bytes(), attributes).map(drop)
             },
         );
@@ -488,7 +501,7 @@ impl Story {
         if !self.has_parent(table, &to) {
             return;
         }
-        let linked = Value { written_ns: self.clock.now_ns(), ..value };
+        let linked = Value { written_ns: ns(self.clock.now()), ..value };
         self.change((table, "link"), vec![(to.clone(), Some(linked))], |table| {
             table.link(from.as_bytes(), to.as_bytes()).map(drop)
         });
@@ -498,7 +511,7 @@ impl Story {
     fn folder(&mut self, table: &str) {
         let name = format!("empty{}/", self.rng.below(3));
         let Some(open) = self.table(table) else { return };
-        let now_ns = self.clock.now_ns();
+        let now_ns = ns(self.clock.now());
         let value = Value { seed: 0, bytes: 0, mode: 0o750, written_ns: now_ns };
         // They may have expired, so what is there is asked.
         let Ok(is_there) = open.exists(name.as_bytes()) else { return };
@@ -510,7 +523,7 @@ impl Story {
             return;
         }
         self.change((table, "mkdir"), vec![(name, Some(value))], |table| {
-            let attributes = Attributes::new(Kind::Folder, 0o750, 0, 0, now_ns);
+            let attributes = Attributes::new(Kind::Folder, 0o750, 0, 0, time(now_ns));
             table.create_folder(key.as_bytes(), attributes).map(drop)
         });
     }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use littfs::clock::Clock;
+use littfs::Clock;
 use littfs::{Attributes, Db, EngineOptions, Kind, OpenOptions, Table, TableSettings};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -58,7 +58,7 @@ impl Fixture {
         let mut fixture = Self {
             folder: scratch(),
             models: BTreeMap::from([("t", Model::default()), ("other", Model::default())]),
-            clock: Clock::manual(1_000_000 * 1_000_000_000),
+            clock: Clock::manual(UNIX_EPOCH + Duration::from_secs(1_000_000)),
         };
         fixture.fill();
         fixture
@@ -81,7 +81,7 @@ impl Fixture {
     fn fill(&mut self) {
         let now = self.folder.path().join("now");
         let db = Db::open(self.options(&now).create(true)).expect("open");
-        let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, 0);
+        let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, UNIX_EPOCH);
         let ttl = Some(10 * HOUR);
         let settings = TableSettings { shards: 2, ttl, ..TableSettings::default() };
         let t = db.create_table_with("t", settings, owner).expect("t");
@@ -155,7 +155,7 @@ fn fill_segment(table: &Table, model: &mut Model, folder: &str) {
     model.put(table, &format!("{folder}/blocks"), &blocks);
     let alone: Vec<u8> = (0..80_000_u32).map(|n| (n % 241) as u8).collect();
     model.put(table, &format!("{folder}/alone"), &alone);
-    let link = Attributes::new(Kind::Symlink, 0o777, 0, 0, 0);
+    let link = Attributes::new(Kind::Symlink, 0o777, 0, 0, UNIX_EPOCH);
     let name = format!("{folder}/link");
     table.put_with(name.as_bytes(), b"file0", link).expect("a link");
     model.note(&name, b"file0");
