@@ -97,7 +97,7 @@ fn a_folder_goes_or_is_written_to_but_never_both() {
                 barrier.wait();
                 table.remove_folder(b"f/").is_ok()
             });
-            let mut writer = table.writer().unwrap();
+            let mut writer = table.writer_in_folder().unwrap();
             barrier.wait();
             let written =
                 writer.store(b"f/x", table.context.default_attributes(Kind::File)).is_ok();
