@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 
 use super::load::{Load, Runner, Step};
 use super::measure::{Latencies, Memory, cpu_of_process, cpu_of_thread, float, over};
-use super::report::Report;
+use super::plan::{BenchPlan, TABLE, create, open};
+use super::report::BenchReport;
 use super::scratch::{Scratch, Stop, bytes_on_disk};
-use super::{Failure, Outcome, Plan, Scenario, TABLE, create, fail, open};
+use crate::cli::args::Scenario;
 use crate::cli::output::Output;
+use crate::cli::{Failure, Outcome, fail};
 
 /// Pause of the writer between two puts while others expire.
 const PAUSE: Duration = Duration::from_micros(100);
@@ -28,7 +30,11 @@ const TTL: Duration = Duration::from_secs(3600);
 const EXPIRE_MAX: Duration = Duration::from_secs(120);
 
 /// Measures opening after a clean close, or, for `rebuild`, without a keymap.
-pub(super) fn reopen(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Report, Failure> {
+pub(super) fn reopen(
+    plan: &BenchPlan,
+    stop: Stop,
+    scratch: &Scratch,
+) -> Result<BenchReport, Failure> {
     let root = scratch.root();
     let runner = Runner::new(stop, plan.keys);
     {
@@ -39,7 +45,7 @@ pub(super) fn reopen(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Repor
         log::info!("closed in {:?}", start.elapsed());
     }
     runner.stop().check()?;
-    let mut report = Report::new(plan);
+    let mut report = BenchReport::new(plan);
     report.disk(&root, bytes_on_disk(&root));
     if plan.scenario == Scenario::Rebuild {
         runner.now("rebuilding the keymap");
@@ -72,7 +78,7 @@ pub(super) fn reopen(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Repor
 
 /// Stores the values of these numbers by as many threads as were asked for, and has all segments
 /// sealed that are closed.
-fn fill(plan: &Plan, db: &Db, runner: &Runner, numbers: Range<u64>) -> Result<(), Failure> {
+fn fill(plan: &BenchPlan, db: &Db, runner: &Runner, numbers: Range<u64>) -> Result<(), Failure> {
     let table = db.table(TABLE)?;
     runner.now("storing values");
     let operation = || {
@@ -127,7 +133,11 @@ pub(super) fn open_only(root: &Path) -> Outcome {
 /// Measures how everything goes at once when its time is up, and what a writer notices of it.
 ///
 /// The clock is one that is moved by hand: all values become old together, without waiting.
-pub(super) fn expire(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Report, Failure> {
+pub(super) fn expire(
+    plan: &BenchPlan,
+    stop: Stop,
+    scratch: &Scratch,
+) -> Result<BenchReport, Failure> {
     let clock = Clock::manual(SystemTime::now());
     let db = create(&scratch.root(), clock.clone())?;
     let table = db.table(TABLE)?;
@@ -136,7 +146,7 @@ pub(super) fn expire(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Repor
     let runner = Runner::new(stop, keys);
     fill(plan, &db, &runner, 0..keys)?;
     let segments = table.usage().segments;
-    let mut report = Report::new(plan);
+    let mut report = BenchReport::new(plan);
     report.figure("stored_keys", "keys, in whole segments", float(keys), keys.to_string());
     report.disk(&scratch.root(), bytes_on_disk(&scratch.root()));
     clock.advance(2 * TTL);

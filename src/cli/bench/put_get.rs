@@ -8,9 +8,11 @@ use littfs::Table;
 
 use super::bare::Bare;
 use super::load::{Runner, Step, Timed, mix};
-use super::report::{Report, Series};
+use super::plan::{BenchPlan, TABLE, create};
+use super::report::{BenchReport, Series};
 use super::scratch::{Scratch, Stop, bytes_on_disk};
-use super::{Failure, Plan, Scenario, TABLE, create, fail};
+use crate::cli::args::Scenario;
+use crate::cli::{Failure, fail};
 
 /// Of so many values that are read, one is compared with what was stored. Its checksum is verified
 /// by the library every time.
@@ -18,13 +20,13 @@ const COMPARE_EVERY: u64 = 64;
 
 /// What is measured by turns in every round.
 struct Sides<'a> {
-    plan: &'a Plan,
+    plan: &'a BenchPlan,
     table: Arc<Table>,
     bare: Bare,
     runner: Runner,
 }
 
-pub(super) fn run(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Report, Failure> {
+pub(super) fn run(plan: &BenchPlan, stop: Stop, scratch: &Scratch) -> Result<BenchReport, Failure> {
     let is_large = plan.scenario == Scenario::Large;
     let db = create(&scratch.root(), Clock::system())?;
     // With several threads one alone is measured as well, for the ratio of both.
@@ -35,7 +37,7 @@ pub(super) fn run(plan: &Plan, stop: Stop, scratch: &Scratch) -> Result<Report, 
         bare: Bare::new(scratch.path(), plan.threads, plan.load.value_bytes(), !is_large)?,
         runner: Runner::new(stop, (plan.keys + plan.reads) * turns / (turns - 1)),
     };
-    let mut report = Report::new(plan);
+    let mut report = BenchReport::new(plan);
     report.series(sides.measure("puts", plan.keys, Sides::put, Sides::put_bare)?);
     sides.runner.now("sealing");
     db.upkeep()?;

@@ -7,8 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::load::Timed;
 use super::measure::{Latencies, Memory, float, median, median_ratio, over};
+use super::plan::{BenchPlan, TABLE};
 use super::scratch::bytes_on_disk;
-use super::{Failure, Plan, Scenario, TABLE};
+use crate::cli::Failure;
+use crate::cli::args::Scenario;
 use crate::cli::output::{columns, human_bytes};
 
 /// Rounds of one kind of operation, beside rounds of the bare system calls.
@@ -128,7 +130,7 @@ impl Series {
 
 /// Everything one run found.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct BenchReport {
     keys: u64,
     title: String,
     series: Vec<Series>,
@@ -137,8 +139,8 @@ pub(super) struct Report {
     json: Value,
 }
 
-impl Report {
-    pub(super) fn new(plan: &Plan) -> Self {
+impl BenchReport {
+    pub(super) fn new(plan: &BenchPlan) -> Self {
         let (keys, value_bytes) = (plan.keys, plan.load.value_bytes());
         let threads = if plan.threads == 1 { "thread" } else { "threads" };
         let rounds = if matches!(plan.scenario, Scenario::PutGet | Scenario::Large) {
