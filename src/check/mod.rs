@@ -12,6 +12,7 @@
 //! (one segment as a whole), `log` and `run` (its names), `records`, `value` and `gaps` (its
 //! shards), `names` (all segments together), `keymap`.
 
+mod checker;
 mod gaps;
 mod inventory;
 mod keymap;
@@ -27,35 +28,21 @@ mod tests;
 mod value;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use self::checker::Progress;
+use self::checker::{Checker, TableFacts};
 pub use self::report::{
     AffectedKeys, Counts, FINDINGS_MAX, Finding, Report, SAMPLE_KEYS, Severity,
 };
-use crate::clock::Clock;
 use crate::db::OpenOptions;
-use crate::disk::{Disk, DiskPath};
+use crate::disk::DiskPath;
 use crate::error::{Error, Result};
-use crate::format::entry::Entry;
-use crate::format::table_file::TableFile;
 use crate::layout::scan::RootsScan;
 use crate::layout::segment_files::SegmentDirs;
 use crate::names::BlockCache;
 use crate::roots::{Roots, RootsOptions};
 use crate::segment::descriptors::Descriptors;
-
-/// Progress is told each time so many bytes were verified.
-const PROGRESS_BYTES: u64 = 4 << 20;
-
-/// How far a check has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes that were verified.
-    pub bytes_done: u64,
-    /// Bytes of all files that are to be read; grows as tables are entered.
-    pub bytes_total: u64,
-}
 
 /// Checks one table, or all. Of `options` the roots, `degraded`, the clock, the disk and the
 /// limits of the configuration count; nothing is ever written but the lock file of a root that has
@@ -104,63 +91,7 @@ pub fn check(
     Ok(checker.report)
 }
 
-/// A check under way.
-struct Checker<'p> {
-    disk: Disk,
-    clock: Clock,
-    roots: Vec<DiskPath>,
-    descriptors: Arc<Descriptors>,
-    report: Report,
-    /// The table that findings are about.
-    table: Option<String>,
-    progress: &'p mut dyn FnMut(Progress),
-    /// Ids of tables whose dropping was interrupted.
-    dropped: HashSet<String>,
-    bytes_total: u64,
-    /// Bytes done when `progress` was last called.
-    bytes_told: u64,
-}
-
-/// What is known of the table that is checked.
-struct TableFacts {
-    name: String,
-    file: TableFile,
-    dirs: SegmentDirs,
-    /// The table's folder in each root.
-    table_dirs: Vec<DiskPath>,
-    cache: Arc<BlockCache>,
-    now_ns: u64,
-}
-
-impl TableFacts {
-    /// Whether the time of an entry is up.
-    fn is_expired(&self, entry: &Entry) -> bool {
-        self.file
-            .ttl_ns
-            .is_some_and(|ttl_ns| entry.written_at_ns.saturating_add(ttl_ns) <= self.now_ns)
-    }
-
-    /// Where a segment file that is missing would most likely be.
-    fn usual_path(&self, name: &str) -> PathBuf {
-        self.dirs.usual_path(name).to_path_buf()
-    }
-}
-
 impl Checker<'_> {
-    fn add(&mut self, finding: Finding) {
-        self.report.add(Finding { table: self.table.clone(), ..finding });
-    }
-
-    /// Counts bytes as verified and tells how far the check has come.
-    fn advance(&mut self, bytes: u64) {
-        self.report.counts.bytes += bytes;
-        let bytes_done = self.report.counts.bytes;
-        if bytes_done - self.bytes_told >= PROGRESS_BYTES {
-            self.bytes_told = bytes_done;
-            (self.progress)(Progress { bytes_done, bytes_total: self.bytes_total.max(bytes_done) });
-        }
-    }
-
     /// Tells what is in the roots beside tables.
     fn report_leftovers(&mut self, scan: &RootsScan) {
         for root in &scan.roots {

@@ -12,6 +12,7 @@ use crate::format::entry::Mention;
 use crate::format::location::SegmentNumber;
 use crate::format::log_record::LogRecord;
 use crate::format::run_header::is_run;
+use crate::format::table_file::TableFile;
 use crate::layout::TABLE_FILE;
 use crate::layout::segment_files::SegmentFile;
 use crate::names::Run;

@@ -22,6 +22,7 @@ mod keymap;
 mod log;
 mod names;
 mod records;
+mod report;
 mod roots;
 mod run;
 mod segment;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::aside::Aside;
+pub use self::report::{Repair, Step};
 use crate::db::Db;
 use crate::db::OpenOptions;
 use crate::disk::{Disk, DiskPath};
@@ -40,30 +42,6 @@ use crate::layout::scan::RootsScan;
 use crate::layout::segment_files::SegmentDirs;
 use crate::names::{BlockCache, Run};
 use crate::roots::{Roots, RootsOptions};
-
-/// Something that was mended, or could not be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// The table, unless it concerns the whole database.
-    pub table: Option<String>,
-    /// The file it is about.
-    pub file: PathBuf,
-    /// What was done, or what is lost.
-    pub what: String,
-    /// Where the file that was there before is kept; it may be deleted.
-    pub kept: Option<PathBuf>,
-}
-
-/// What a repair did.
-#[derive(Clone, Debug, Default)]
-pub struct Repair {
-    /// What was mended.
-    pub mended: Vec<Step>,
-    /// What could not be.
-    pub lost: Vec<Step>,
-    /// The folders with everything that was replaced; they may be deleted.
-    pub kept: Vec<PathBuf>,
-}
 
 /// Repairs one table, or all. Fails when the database is in use, a root is missing, or a drive
 /// cannot be read or written; then what was mended until then stays mended, and it can be started
