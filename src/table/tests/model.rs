@@ -132,21 +132,7 @@ impl World {
                 assert_eq!(result.is_ok(), !self.model.values.contains_key(&key), "{result:?}");
                 self.model.values.entry(key).or_insert(value);
             }
-            Step::Batch(numbers) => {
-                let keys: Vec<Vec<u8>> = numbers.into_iter().map(key_of).collect();
-                let value = self.value(10);
-                let pairs: Vec<(&[u8], &[u8])> =
-                    keys.iter().map(|key| (&key[..], &value.bytes[..])).collect();
-                let result = self.table().put_batch(&pairs);
-                let mut unique = keys.clone();
-                unique.sort();
-                unique.dedup();
-                let free = unique.iter().all(|key| !self.model.values.contains_key(key));
-                assert_eq!(result.is_ok(), free && unique.len() == keys.len(), "{result:?}");
-                if result.is_ok() {
-                    self.model.values.extend(keys.into_iter().map(|key| (key, value.clone())));
-                }
-            }
+            Step::Batch(numbers) => self.put_batch(numbers),
             Step::Remove(number) => {
                 let key = key_of(number);
                 let result = self.table().remove(&key);
@@ -195,6 +181,22 @@ impl World {
                 self.model.ttl_s = ttl_s.map(|ttl_s| ttl_s as i64);
                 self.forget_expired();
             }
+        }
+    }
+
+    fn put_batch(&mut self, numbers: Vec<u8>) {
+        let keys: Vec<Vec<u8>> = numbers.into_iter().map(key_of).collect();
+        let value = self.value(10);
+        let pairs: Vec<(&[u8], &[u8])> =
+            keys.iter().map(|key| (&key[..], &value.bytes[..])).collect();
+        let result = self.table().put_batch(&pairs);
+        let mut unique = keys.clone();
+        unique.sort();
+        unique.dedup();
+        let free = unique.iter().all(|key| !self.model.values.contains_key(key));
+        assert_eq!(result.is_ok(), free && unique.len() == keys.len(), "{result:?}");
+        if result.is_ok() {
+            self.model.values.extend(keys.into_iter().map(|key| (key, value.clone())));
         }
     }
 

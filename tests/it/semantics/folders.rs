@@ -2,27 +2,26 @@
 
 use super::execute;
 
-#[test]
-fn folders() {
-    const WAYS: &[(&str, &str)] = &[
-        (
-            "mkdir, nested to any depth",
-            "os.makedirs(f'{d}/' + '/'.join('x' * 60)); store(f'{d}/' + '/'.join('x' * 60) + '/f')
+/// The rows of the section on folders.
+const FOLDERS: &[(&str, &str)] = &[
+    (
+        "mkdir, nested to any depth",
+        "os.makedirs(f'{d}/' + '/'.join('x' * 60)); store(f'{d}/' + '/'.join('x' * 60) + '/f')
 s = os.stat(f'{d}/x'); assert stat.S_ISDIR(s.st_mode) and s.st_nlink >= 1",
-        ),
-        ("create a file in a folder that does not exist", "create(f'{d}/none/f')"),
-        (
-            "list",
-            "names = ['b', 'a-b', 'a', '\\u00fc', 'Z', '.h']
+    ),
+    ("create a file in a folder that does not exist", "create(f'{d}/none/f')"),
+    (
+        "list",
+        "names = ['b', 'a-b', 'a', '\\u00fc', 'Z', '.h']
 for name in names: store(f'{d}/{name}')
 os.mkdir(f'{d}/a.d'); first = ['.', '..']
 found = list(entry.name for entry in os.scandir(d))
 assert found == sorted(names + ['a.d', 'full', 'empty', 'file'], key=os.fsencode), found
 assert {e.name: e.is_dir() for e in os.scandir(d)}['a.d']",
-        ),
-        (
-            "telldir, seekdir, rewinddir",
-            "for number in range(300): store(f'{d}/{number:03}')
+    ),
+    (
+        "telldir, seekdir, rewinddir",
+        "for number in range(300): store(f'{d}/{number:03}')
 libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
 libc.telldir.restype = ctypes.c_long; libc.telldir.argtypes = [ctypes.c_void_p]
 libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
@@ -41,57 +40,60 @@ for place, name in reversed(places):
     libc.seekdir(dir, place); assert next_name() == name, name
 libc.rewinddir(dir); assert next_name() == b'.'
 libc.closedir(dir)",
-        ),
-        (
-            "chmod, chown, utimens",
-            "os.chmod(d, 0o2750); os.chown(d, 12, 34); os.utime(d, ns=(0, 5_000_000_007)); s = os.stat(d)
+    ),
+    (
+        "chmod, chown, utimens",
+        "os.chmod(d, 0o2750); os.chown(d, 12, 34); os.utime(d, ns=(0, 5_000_000_007)); s = os.stat(d)
 assert (s.st_mode & 0o7777, s.st_uid, s.st_gid, s.st_mtime_ns) == (0o2750, 12, 34, 5_000_000_007), s
 store(f'{d}/new'); moved = os.stat(d).st_mtime_ns; assert moved > 5_000_000_007
 os.utime(d, (1, 1)); os.unlink(f'{d}/new'); assert os.stat(d).st_mtime_ns > 10**18",
-        ),
-        (
-            "fsync",
-            "fd = os.open(d, os.O_RDONLY | os.O_DIRECTORY); os.fsync(fd); os.fdatasync(fd); os.close(fd)",
-        ),
-        (
-            "rmdir, empty",
-            "os.rmdir(f'{d}/empty'); assert fails(errno.ENOENT, os.stat, f'{d}/empty')",
-        ),
-        ("rmdir, with entries", "os.rmdir(f'{d}/full')"),
-        ("unlink", "all_fail(lambda: os.unlink(f'{d}/empty'), lambda: os.unlink(f'{d}/full'))"),
-        (
-            "open for writing",
-            "all_fail(lambda: os.open(d, os.O_WRONLY), lambda: os.open(d, os.O_RDWR),
+    ),
+    (
+        "fsync",
+        "fd = os.open(d, os.O_RDONLY | os.O_DIRECTORY); os.fsync(fd); os.fdatasync(fd); os.close(fd)",
+    ),
+    (
+        "rmdir, empty",
+        "os.rmdir(f'{d}/empty'); assert fails(errno.ENOENT, os.stat, f'{d}/empty')",
+    ),
+    ("rmdir, with entries", "os.rmdir(f'{d}/full')"),
+    ("unlink", "all_fail(lambda: os.unlink(f'{d}/empty'), lambda: os.unlink(f'{d}/full'))"),
+    (
+        "open for writing",
+        "all_fail(lambda: os.open(d, os.O_WRONLY), lambda: os.open(d, os.O_RDWR),
     lambda: os.open(d, os.O_WRONLY | os.O_CREAT))",
-        ),
-        (
-            "rename, empty",
-            "ino = os.stat(f'{d}/empty').st_ino; os.rename(f'{d}/empty', f'{d}/full/moved')
+    ),
+    (
+        "rename, empty",
+        "ino = os.stat(f'{d}/empty').st_ino; os.rename(f'{d}/empty', f'{d}/full/moved')
 assert os.stat(f'{d}/full/moved').st_ino == ino and not os.path.exists(f'{d}/empty')",
-        ),
-        (
-            "rename, with entries",
-            "all_fail(lambda: os.rename(f'{d}/full', f'{d}/moved'), lambda: os.rename(f'{d}/full', \
-                f'{d}/empty'))",
-        ),
-        (
-            "rename onto an empty folder",
-            "os.mkdir(f'{d}/two'); ino = os.stat(f'{d}/two').st_ino; os.rename(f'{d}/two', f'{d}/empty')
+    ),
+    (
+        "rename, with entries",
+        "all_fail(lambda: os.rename(f'{d}/full', f'{d}/moved'), lambda: os.rename(f'{d}/full', \
+            f'{d}/empty'))",
+    ),
+    (
+        "rename onto an empty folder",
+        "os.mkdir(f'{d}/two'); ino = os.stat(f'{d}/two').st_ino; os.rename(f'{d}/two', f'{d}/empty')
 assert os.stat(f'{d}/empty').st_ino == ino and not os.path.exists(f'{d}/two')",
-        ),
-        ("rename onto a folder with entries", "os.rename(f'{d}/empty', f'{d}/full')"),
-        ("rename into itself", "os.rename(f'{d}/empty', f'{d}/empty/sub')"),
-        ("rename into another table", "os.rename(f'{d}/empty', f'{mnt}/u/empty')"),
-        ("link", "os.link(f'{d}/empty', f'{d}/linked')"),
-        (
-            "rmdir of a file, or a path through a file",
-            "all_fail(lambda: os.rmdir(f'{d}/file'), lambda: os.stat(f'{d}/file/x'),
+    ),
+    ("rename onto a folder with entries", "os.rename(f'{d}/empty', f'{d}/full')"),
+    ("rename into itself", "os.rename(f'{d}/empty', f'{d}/empty/sub')"),
+    ("rename into another table", "os.rename(f'{d}/empty', f'{mnt}/u/empty')"),
+    ("link", "os.link(f'{d}/empty', f'{d}/linked')"),
+    (
+        "rmdir of a file, or a path through a file",
+        "all_fail(lambda: os.rmdir(f'{d}/file'), lambda: os.stat(f'{d}/file/x'),
     lambda: os.mkdir(f'{d}/file/x'), lambda: os.listdir(f'{d}/file'))",
-        ),
-    ];
+    ),
+];
+
+#[test]
+fn folders() {
     let prepare = "os.mkdir(d); os.mkdir(f'{d}/empty'); os.mkdir(f'{d}/full')
 store(f'{d}/full/f'); store(f'{d}/file')";
-    execute("Folders", prepare, WAYS);
+    execute("Folders", prepare, FOLDERS);
 }
 
 #[test]
