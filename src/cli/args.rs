@@ -308,7 +308,7 @@ Rates and ratios are medians over the rounds. Puts include the final flush.";
 pub(crate) enum Scenario {
     /// Store small values, then read them in random order
     PutGet,
-    /// The same with large values, against plain sequential writing
+    /// Store and read large values likewise, against plain sequential writing
     Large,
     /// Open a database that was closed cleanly
     Reopen,

@@ -164,7 +164,7 @@ fn run_mount(helper: &MountHelper) -> Result<(), (u8, Failure)> {
     Ok(())
 }
 
-/// The same in the words of `littfs mount`.
+/// What mount(8) has typed, in the words of `littfs mount`.
 fn understand(helper: &MountHelper, options: &Options) -> Result<MountArguments, Failure> {
     let mut database = DatabaseArguments::default();
     let source = &helper.source;

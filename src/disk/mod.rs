@@ -75,7 +75,7 @@ impl Disk {
         Self { hooks, ..Self::default() }
     }
 
-    /// The same way, with what changes files written down from now on.
+    /// This way to the disk, with what changes files written down from now on.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn recorded_by(self, recorder: Arc<Recorder>) -> Self {
@@ -83,7 +83,7 @@ impl Disk {
         Self { hooks, ..self }
     }
 
-    /// The same way, for what is in this root: whatever fails on it names the root.
+    /// This way to the disk, for what is in this root: whatever fails on it names the root.
     pub(crate) fn in_root(&self, root: RootId) -> Self {
         Self { root: Some(root), ..self.clone() }
     }

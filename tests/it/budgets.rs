@@ -39,7 +39,7 @@ impl Counted {
         );
     }
 
-    /// The same after the kernel was asked for the folder of the table.
+    /// Mounts it afresh and has the kernel ask for the folder of the table.
     pub(crate) fn start_cold(&mut self) {
         self.mount_afresh();
         fs::metadata(self.at("")).expect("the table is there");

@@ -36,7 +36,7 @@ fn assert_gone_at(expires: SystemTime, way: &str, is_there: impl Fn() -> bool) {
     assert_gone_between(expires, expires, way, is_there);
 }
 
-/// The same when it is not known exactly when that is.
+/// Looks at a name until it is gone, when it is not known exactly when its time is up.
 fn assert_gone_between(
     first: SystemTime,
     last: SystemTime,

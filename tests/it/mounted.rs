@@ -36,7 +36,7 @@ impl Mounted {
         home
     }
 
-    /// The same before its first mount.
+    /// A database with this many roots and this configuration, before its first mount.
     pub(crate) fn unmounted(roots: usize, config: &str) -> Self {
         let folder = tempfile::tempdir().expect("temporary directory");
         let base = folder.path().canonicalize().expect("real path");
@@ -123,7 +123,7 @@ impl Mounted {
         self.crash_with(&[]);
     }
 
-    /// The same, with these options for the new mount.
+    /// A `crash` with these options for the new mount.
     #[track_caller]
     pub(crate) fn crash_with(&self, options: &[&str]) {
         self.kill();

@@ -65,8 +65,8 @@ impl Drive {
         Self::at(kind, mountpoint, mountpoint.with_extension("image"), None)
     }
 
-    /// The same with its image in a file system of its own in memory, so that writes to it can be
-    /// made to fail.
+    /// Makes one whose image is in a file system of its own in memory, so that writes to it can be made
+    /// to fail.
     pub(crate) fn in_memory(kind: Kind, mountpoint: &Path) -> Result<Self, Trouble> {
         let store = mountpoint.with_extension("store");
         fs::create_dir(&store).map_err(|error| format!("a mountpoint: {error}"))?;

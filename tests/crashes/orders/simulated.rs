@@ -132,8 +132,8 @@ impl Simulated {
         simulated
     }
 
-    /// The same after the process was killed, and what it left was copied elsewhere with all that is
-    /// not durable yet. Another one goes on, with a record of its own.
+    /// What there is after the process was killed, and what it left was copied elsewhere with all that
+    /// is not durable yet. Another one goes on, with a record of its own.
     pub(crate) fn killed(&self, base: &Path) -> io::Result<Self> {
         let (base, before) = (base.to_path_buf(), self.seen);
         let mut killed = Self { base, before, ids: HashMap::new(), ..self.clone() };

@@ -39,7 +39,7 @@ fn execute(heading: &str, prepare: &str, ways: &[(&str, &str)]) {
     execute_in(&home(), heading, prepare, ways);
 }
 
-/// The same on a mount that is there already.
+/// Executes such a table on a mount that is there already.
 #[track_caller]
 fn execute_in(home: &Mounted, heading: &str, prepare: &str, ways: &[(&str, &str)]) {
     let mut python = python(home);

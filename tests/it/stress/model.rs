@@ -151,7 +151,7 @@ impl Model {
         self.find(path)?.ok_or(Errno::ENOENT)
     }
 
-    /// The same for calls that follow links.
+    /// What a path names for calls that follow links.
     pub(super) fn followed(&self, path: &str) -> Result<usize> {
         let node = self.existing(path)?;
         if self.nodes[node].kind == Kind::Link { Err(Errno::ENOENT) } else { Ok(node) }
