@@ -87,11 +87,30 @@ fn imports_lead_downwards() {
 }
 
 #[test]
+fn no_files_import_each_other_in_a_circle() {
+    let files = house();
+    holds(
+        &floors::circles(&files, &Modules::new(&files)),
+        "Move what both need into a file below them, so that each of these can be understood before the \
+         next.",
+    );
+}
+
+#[test]
 fn what_is_public_can_be_reached() {
     let files = house();
     holds(
         &face::hidden_public(&files, &Modules::new(&files)),
         "Make these `pub(crate)`, or re-export them in src/lib.rs where their documentation is read.",
+    );
+}
+
+#[test]
+fn functions_can_be_seen_whole() {
+    let (files, max) = (house(), shape::FUNCTION_LINES_MAX);
+    holds(
+        &shape::long_functions(&files),
+        &format!("Take a part with a name of its own out of these, to have at most {max} lines."),
     );
 }
 
@@ -125,5 +144,13 @@ fn modules_are_where_their_names_say() {
     holds(
         &shape::files_beside_their_folder(&files),
         "A module with children is the file mod.rs in its folder: move these.",
+    );
+}
+
+#[test]
+fn docs_can_be_read_alone() {
+    holds(
+        &shape::docs_without_a_subject(&house()),
+        "Say in these docs what is the same as what: whoever reads them in the index sees nothing before.",
     );
 }
