@@ -42,23 +42,15 @@ fn shown_from(library: usize, modules: &Modules) -> BTreeSet<(usize, String)> {
             module.children.values().filter(|child| child.is_pub).map(|child| child.module),
         );
         for shows in module.uses.iter().filter(|shows| shows.is_pub) {
-            let Some(to) = modules.resolve(number, &shows.path) else { continue };
-            match shows.path.last() {
-                // A module as a whole, or everything in one.
-                Some(name) if shows.name == "*" || is_module(to, name, modules) => left.push(to),
-                Some(name) => {
-                    shown.insert((to, name.clone()));
+            let Some(home) = modules.home(number, &shows.path) else { continue };
+            match home.item {
+                Some(item) => {
+                    shown.insert((home.module, item));
                 }
-                None => {}
+                // A module as a whole, or everything in one.
+                None => left.push(home.module),
             }
         }
     }
     shown
-}
-
-/// Whether a path that ends in this name and leads to this module means the module itself.
-fn is_module(module: usize, name: &str, modules: &Modules) -> bool {
-    let Some(parent) = modules.all[module].parent else { return false };
-    let is_it = modules.all[parent].children.get(name).is_some_and(|child| child.module == module);
-    is_it && !modules.all[module].items.iter().any(|item| item.name == name)
 }

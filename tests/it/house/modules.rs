@@ -48,6 +48,13 @@ pub(super) struct Use {
     pub(super) is_pub: bool,
 }
 
+/// Where something is declared: a module, or an item in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Home {
+    pub(super) module: usize,
+    pub(super) item: Option<String>,
+}
+
 /// A path in a source that leads to another file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Edge {
@@ -222,10 +229,15 @@ impl<'a> Modules<'a> {
 
     /// The module in which what a path names is declared; `None` when it leads out of the crate.
     pub(super) fn resolve(&self, module: usize, path: &[String]) -> Option<usize> {
+        self.follow(module, path, FOLLOWED_MAX).map(|home| home.module)
+    }
+
+    /// Where what a path names is declared, and under which name.
+    pub(super) fn home(&self, module: usize, path: &[String]) -> Option<Home> {
         self.follow(module, path, FOLLOWED_MAX)
     }
 
-    fn follow(&self, module: usize, path: &[String], left: usize) -> Option<usize> {
+    fn follow(&self, module: usize, path: &[String], left: usize) -> Option<Home> {
         let left = left.checked_sub(1)?;
         let mut current = module;
         let mut rest = path;
@@ -242,31 +254,38 @@ impl<'a> Modules<'a> {
                 name => {
                     if let Some(child) = here.children.get(name) {
                         current = child.module;
-                    } else if let Some(found) = self.shown(current, name, left) {
-                        current = found;
+                    } else if let Some(home) = self.shown(current, name, left) {
+                        // What follows the name of an item is its own: a method, a variant.
+                        if home.item.is_some() {
+                            return Some(home);
+                        }
+                        current = home.module;
                     } else {
                         let is_external = is_first && !here.items.iter().any(|i| i.name == name);
-                        return (!is_external).then_some(current);
+                        let home = Home { module: current, item: Some(name.to_owned()) };
+                        return (!is_external).then_some(home);
                     }
                 }
             }
             (rest, is_first) = (after, false);
         }
-        Some(current)
+        Some(Home { module: current, item: None })
     }
 
     /// Where a name comes from that a module has by a `use`.
-    fn shown(&self, module: usize, name: &str, left: usize) -> Option<usize> {
+    fn shown(&self, module: usize, name: &str, left: usize) -> Option<Home> {
         let uses = &self.all[module].uses;
         let mut by_name = uses.iter().filter(|use_| use_.name == name);
-        // A name that is used from itself, as in `use self::run::run`, would lead in a circle.
         let found = by_name.find_map(|use_| self.follow(module, &use_.path, left));
         found.or_else(|| {
-            let globs = uses.iter().filter(|use_| use_.name == "*");
-            let from = globs.filter_map(|use_| self.follow(module, &use_.path, left));
-            from.into_iter().find(|from| {
-                let from = &self.all[*from];
-                from.children.contains_key(name) || from.items.iter().any(|i| i.name == name)
+            let mut globs = uses.iter().filter(|use_| use_.name == "*");
+            globs.find_map(|use_| {
+                let from = self.follow(module, &use_.path, left)?.module;
+                let there = &self.all[from];
+                let has = there.children.contains_key(name)
+                    || there.items.iter().any(|item| item.name == name)
+                    || there.uses.iter().any(|use_| use_.is_pub && use_.name == name);
+                has.then(|| self.follow(from, &[name.to_owned()], left))?
             })
         })
     }

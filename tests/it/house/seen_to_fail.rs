@@ -194,6 +194,10 @@ fn something_public_that_cannot_be_reached() {
     fails(&public(&lib("mod a; pub use a::deep;")), &["pub struct X"]);
     passes(&public(&lib("mod a; pub use a::*;")));
     passes(&public(&lib("mod a; pub use a::{X, deep::f};")));
+    // Under another name, twice.
+    passes(&public(&lib(
+        "mod a; mod b { pub use crate::a::{deep::f as g, X}; } pub use b::{g as h, X as Y};",
+    )));
     assert_eq!(public(&lib("mod a; pub(crate) use a::X;")).len(), 2);
     // The program has no face.
     passes(&public(&[("src/main.rs", "pub struct X;")]));
