@@ -52,6 +52,6 @@ impl Candidates {
 pub(crate) enum Lookup {
     /// The key stands in one of these places, or in no segment that was inserted.
     Found(Candidates),
-    /// The page is damaged: search the runs, and rebuild the map ([`Keymap::clear`]).
+    /// The page is damaged: search the runs, and rebuild the map ([`Keymap::clear`](super::Keymap::clear)).
     Damaged,
 }

@@ -15,7 +15,7 @@ pub(super) const STRETCH_PAGES: u32 = 64;
 pub(crate) enum KeymapChange {
     /// The key stands at `location`, and no more at `supersedes`.
     Put {
-        /// [`KeyHash::fingerprint`].
+        /// [`KeyHash::fingerprint`](crate::format::key_hash::KeyHash::fingerprint).
         fingerprint: u64,
         location: Location,
         record_bytes: u32,
@@ -23,7 +23,7 @@ pub(crate) enum KeymapChange {
     },
     /// The key stands no more at `location`.
     Remove {
-        /// [`KeyHash::fingerprint`].
+        /// [`KeyHash::fingerprint`](crate::format::key_hash::KeyHash::fingerprint).
         fingerprint: u64,
         location: Location,
     },
