@@ -25,7 +25,7 @@ pub struct Fault {
 
 /// How an operation fails.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct InjectedFailure {
     pub(super) error: io::Error,
     pub(super) tears: bool,
 }
@@ -76,7 +76,7 @@ impl Faults {
         self.struck.lock().clone()
     }
 
-    pub(super) fn step(&self, operation: Operation, path: &Path) -> Result<(), Failure> {
+    pub(super) fn step(&self, operation: Operation, path: &Path) -> Result<(), InjectedFailure> {
         let number = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
         if operation.is_read() {
             self.reads.fetch_add(1, Ordering::SeqCst);
@@ -87,7 +87,7 @@ impl Faults {
             return Ok(());
         }
         let error = io::Error::from_raw_os_error(fault.errno);
-        let failure = Failure { error, tears: fault.tears };
+        let failure = InjectedFailure { error, tears: fault.tears };
         if !fault.lasts {
             *arranged = None;
         }

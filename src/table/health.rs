@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::context::Context;
 use super::identity::TableIdentity;
-use super::signals::Signals;
+use super::signals::TableSignals;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
 
@@ -25,7 +25,7 @@ const DROPPED: u8 = 2;
 pub(super) struct Health {
     identity: Arc<TableIdentity>,
     context: Arc<Context>,
-    signals: Arc<Signals>,
+    signals: Arc<TableSignals>,
     /// Why it takes no more writes.
     poison: Mutex<Option<String>>,
     /// Whether there is a reason; kept apart so that a write costs one load.
@@ -37,7 +37,7 @@ impl Health {
     pub(super) fn new(
         identity: &Arc<TableIdentity>,
         context: &Arc<Context>,
-        signals: &Arc<Signals>,
+        signals: &Arc<TableSignals>,
     ) -> Self {
         Self {
             identity: Arc::clone(identity),

@@ -13,7 +13,7 @@ use super::active::ActiveSegment;
 use super::context::Context;
 use super::identity::TableIdentity;
 use super::sealed::{RunFiles, SealedSegment};
-use super::signals::Signals;
+use super::signals::TableSignals;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::entry::Mention;
@@ -36,7 +36,7 @@ const MARK_SEGMENTS: u32 = 8;
 pub(super) struct Index {
     identity: Arc<TableIdentity>,
     context: Arc<Context>,
-    signals: Arc<Signals>,
+    signals: Arc<TableSignals>,
     run_files: RunFiles,
     /// `None` when the database is open read-only and there is none that can be used.
     keymap: Option<Keymap>,
@@ -48,7 +48,7 @@ impl Index {
     pub(super) fn new(
         identity: &Arc<TableIdentity>,
         context: &Arc<Context>,
-        signals: &Arc<Signals>,
+        signals: &Arc<TableSignals>,
         run_files: RunFiles,
         keymap: Option<Keymap>,
     ) -> Self {

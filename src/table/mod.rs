@@ -81,7 +81,7 @@ use self::index::Index;
 use self::lifetime::Lifetime;
 use self::locks::Locks;
 use self::segments::Segments;
-use self::signals::Signals;
+use self::signals::TableSignals;
 use crate::error::{Error, Result};
 
 pub use self::iter::{Direction, FolderIter, KeyIter};
@@ -111,7 +111,7 @@ pub struct Table {
     segments: Segments,
     index: Index,
     locks: Locks,
-    signals: Arc<Signals>,
+    signals: Arc<TableSignals>,
     flushing: GroupFlush,
     /// Locked over a round of sealing, expiry and mending.
     upkeep_io: Mutex<()>,

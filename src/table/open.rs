@@ -15,7 +15,7 @@ use super::lifetime::{Lifetime, duration_ns};
 use super::locks::Locks;
 use super::sealed::RunFiles;
 use super::segments::{Segments, Surroundings};
-use super::signals::Signals;
+use super::signals::TableSignals;
 use crate::disk::DiskPath;
 use crate::error::{Error, Result};
 use crate::format::attributes::Attributes;
@@ -97,7 +97,7 @@ impl Table {
             number: file.number,
             salt: Salt(file.salt()),
         });
-        let signals = Arc::new(Signals::default());
+        let signals = Arc::new(TableSignals::default());
         let health = Arc::new(Health::new(&identity, context, &signals));
         let ids = ValueIds::new(&identity, file.next_value_id);
         let locks = Locks::new(&identity);

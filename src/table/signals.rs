@@ -13,7 +13,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the threads of a table wait for.
 #[derive(Debug, Default)]
-pub(super) struct Signals {
+pub(super) struct TableSignals {
     state: Mutex<Wanted>,
     changed: Condvar,
     /// Writes since the last flush; kept apart so that a write costs one load.
@@ -38,7 +38,7 @@ struct SealFailure {
     is_no_space: bool,
 }
 
-impl Signals {
+impl TableSignals {
     /// Something was written that a flush must make durable.
     pub(super) fn note_write(&self) {
         if !self.is_dirty.load(Ordering::Relaxed) && !self.is_dirty.swap(true, Ordering::AcqRel) {

@@ -8,14 +8,14 @@ use crate::table::usage::Usage;
 
 /// Running counts of an unsealed segment.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct SegmentCounts {
     files: AtomicU64,
     bytes: AtomicU64,
     superseded_keys: AtomicU64,
     superseded_bytes: AtomicU64,
 }
 
-impl Counts {
+impl SegmentCounts {
     /// A change was shown in place of what the segment said of the name before.
     pub(super) fn note(&self, change: &NameChange<'_>, previous: Option<&Mention>) {
         if let Some(Mention::Put(entry)) = previous.filter(|mention| is_value(mention)) {

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use self::counts::Counts;
+use self::counts::SegmentCounts;
 use self::fill::Fill;
 use self::settlement::Settlements;
 use self::unsynced::Unsynced;
@@ -66,7 +66,7 @@ pub(super) struct ActiveSegment {
     /// Held for reading over each write; `true` once closed for writes.
     gate: RwLock<bool>,
     fill: Fill,
-    counts: Counts,
+    counts: SegmentCounts,
     last_written_ns: AtomicU64,
     next_dedicated: AtomicU32,
     unsettled: Settlements,
@@ -130,7 +130,7 @@ impl ActiveSegment {
             log,
             memtable: Arc::new(Memtable::new()),
             gate: RwLock::new(false),
-            counts: Counts::default(),
+            counts: SegmentCounts::default(),
             last_written_ns: AtomicU64::new(0),
             unsettled: Settlements::default(),
             unsynced: Unsynced::default(),

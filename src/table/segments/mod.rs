@@ -25,7 +25,7 @@ use super::health::Health;
 use super::identity::TableIdentity;
 use super::lifetime::Lifetime;
 use super::sealed::{SealedSegment, SealedSegments};
-use super::signals::Signals;
+use super::signals::TableSignals;
 use super::usage::Usage;
 use super::view::View;
 use crate::error::Result;
@@ -39,7 +39,7 @@ pub(super) struct Segments {
     context: Arc<Context>,
     health: Arc<Health>,
     lifetime: Arc<Lifetime>,
-    signals: Arc<Signals>,
+    signals: Arc<TableSignals>,
     dirs: SegmentDirs,
     view: ArcSwap<View>,
     change: Mutex<()>,
@@ -58,7 +58,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) context: &'a Arc<Context>,
     pub(super) health: &'a Arc<Health>,
     pub(super) lifetime: &'a Arc<Lifetime>,
-    pub(super) signals: &'a Arc<Signals>,
+    pub(super) signals: &'a Arc<TableSignals>,
 }
 
 impl Segments {
