@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use littfs::{Db, Direction, OpenOptions, TableSettings};
+//! use littfs::{Db, OpenOptions, TableSettings};
 //!
 //! # fn main() -> littfs::Result<()> {
 //! # let scratch = tempfile::tempdir().expect("a scratch folder");
@@ -22,7 +22,7 @@
 //! frames.put(b"2026/cam1/0001.jpg", b"...")?;
 //! assert!(frames.put(b"2026/cam1/0001.jpg", b"again").is_err(), "a value is written once");
 //! assert_eq!(frames.get(b"2026/cam1/0001.jpg")?.as_deref(), Some(&b"..."[..]));
-//! for listed in frames.list_folder(b"2026/", None, Direction::Forward)? {
+//! for listed in frames.list_folder(b"2026/")? {
 //!     let (name, _entry) = listed?;
 //!     assert_eq!(name, b"cam1");
 //! }
@@ -120,5 +120,5 @@ pub use crate::operation::Operation;
 pub use crate::root_id::RootId;
 pub use crate::roots::{LOCK_FILE_NAME, LOG_FILE_NAME};
 pub use crate::table::{
-    Direction, FolderIter, KeyIter, Table, TableSettings, Usage, ValueReader, Writer,
+    FolderIter, KeyIter, Scan, Table, TableSettings, Usage, ValueIter, ValueReader, Writer,
 };

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-use littfs::{Direction, Kind};
+use littfs::{Entry, Result, Scan};
 
 use super::Outcome;
 use super::args::KeysArguments;
@@ -17,21 +17,21 @@ pub(super) fn run(arguments: &KeysArguments) -> Outcome {
     let (db, _) = open(&arguments.database, Access::Read)?;
     let table = db.table(&arguments.table)?;
     let prefix = arguments.prefix.as_deref().map(OsStrExt::as_bytes).unwrap_or_default();
-    let direction = if arguments.reverse { Direction::Backward } else { Direction::Forward };
     let end: &[u8] = if arguments.null { b"\0" } else { b"\n" };
     let is_shown = !arguments.null && std::io::stdout().is_terminal();
     let mut output = Output::new();
-    for item in table.scan(prefix, None, direction)? {
-        let (key, entry) = item?;
-        if entry.kind() != Kind::Folder || arguments.folders {
-            if is_shown {
-                output.line(&String::from_utf8_lossy(&key))?;
-            } else {
-                output.bytes(&key)?;
-                output.bytes(end)?;
-            }
+    let scan = Scan::new().prefix(prefix);
+    let keys = table.scan(if arguments.folders { scan } else { scan.files_only() })?;
+    let mut keys: Box<dyn Iterator<Item = Result<(Vec<u8>, Entry)>>> =
+        if arguments.reverse { Box::new(keys.rev()) } else { Box::new(keys) };
+    keys.try_for_each(|live| {
+        let (key, _) = live?;
+        if is_shown {
+            return output.line(&String::from_utf8_lossy(&key));
         }
-    }
+        output.bytes(&key)?;
+        output.bytes(end)
+    })?;
     output.finish()?;
     db.close()?;
     Ok(ExitCode::SUCCESS)

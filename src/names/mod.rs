@@ -31,7 +31,7 @@ pub(crate) use self::run_writer::RunWriter;
 
 /// Which way a walk goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// From small keys to large ones.
     Forward,
     /// From large keys to small ones.
@@ -39,6 +39,14 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The other way.
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Self::Forward => Self::Backward,
+            Self::Backward => Self::Forward,
+        }
+    }
+
     /// Whether `key` comes at or behind `bound` in this direction.
     pub(crate) fn reaches(self, key: &[u8], bound: Bound<&[u8]>) -> bool {
         match (self, bound) {

@@ -7,7 +7,7 @@
 
 use super::active::{ActiveSegment, NameChange};
 use super::draft::Draft;
-use super::iter::Direction;
+use super::scan::Scan;
 use super::{Table, key};
 use crate::cast::saturate_signed_ns;
 use crate::error::{Error, Result, printable};
@@ -64,7 +64,7 @@ impl Table {
 
     /// Whether nothing live is in the folder; the empty key is the table itself.
     pub fn folder_is_empty(&self, folder: &[u8]) -> Result<bool> {
-        match self.list_folder(folder, None, Direction::Forward)?.next() {
+        match self.list_folder(folder)?.next() {
             None => Ok(true),
             Some(entry) => entry.map(|_| false),
         }
@@ -76,7 +76,7 @@ impl Table {
         // In this order a folder stands directly in front of what is below it.
         let mut last_folder: Vec<u8> = Vec::new();
         let mut homeless: Vec<Vec<u8>> = Vec::new();
-        for listed in self.scan(b"", None, Direction::Forward)? {
+        for listed in self.scan(Scan::new())? {
             let (key, _) = listed?;
             let Some(parent) = key::parent(&key) else {
                 last_folder = key;

@@ -14,7 +14,7 @@
 //! | `signals` | what threads wait for |
 //!
 //! What is done with them, each file resting on those before it: a lookup (`find.rs`), reading and
-//! listing (`reader.rs`, `iter.rs`), folders (`folders.rs`), storing (`put.rs`, `writer.rs`),
+//! listing (`reader.rs`, `scan.rs`, `iter.rs`), folders (`folders.rs`), storing (`put.rs`, `writer.rs`),
 //! renaming and removing (`change.rs`); and, in their own time, `flush.rs`, `seal.rs`, `expire.rs`,
 //! which `maintenance.rs` calls. Opening is in `open.rs` and `recover.rs`.
 //!
@@ -55,6 +55,7 @@ mod put;
 mod reader;
 mod recover;
 mod replay;
+mod scan;
 mod seal;
 mod sealed;
 mod segments;
@@ -84,15 +85,18 @@ use self::segments::Segments;
 use self::signals::TableSignals;
 use crate::error::{Error, Result};
 
-pub use self::iter::{Direction, FolderIter, KeyIter};
+pub use self::iter::{FolderIter, KeyIter, ValueIter};
 pub use self::key::check_file as check_file_key;
 pub use self::reader::ValueReader;
+pub use self::scan::Scan;
 pub use self::usage::Usage;
 pub use self::writer::Writer;
 pub use crate::settings::TableSettings;
 
 pub(crate) use self::context::Context;
 pub(crate) use self::hold::ExpiryHold;
+#[cfg(feature = "mount")]
+pub(crate) use self::iter::Direction;
 pub(crate) use self::key::check as check_key;
 pub(crate) use self::maintenance::Threads;
 pub(crate) use self::open::NewTable;

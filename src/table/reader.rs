@@ -92,14 +92,30 @@ impl Table {
             return Ok(None);
         };
         let (entry, record, file) = self.with_record(found)?;
+        self.whole_value(&entry, record, file).map(Some)
+    }
+
+    /// The value of an entry.
+    pub(super) fn value_of(&self, entry: &Entry) -> Result<Vec<u8>> {
+        self.health.check_open()?;
+        let (record, file) = self.segments.record_of(entry)?;
+        self.whole_value(entry, record, file)
+    }
+
+    fn whole_value(
+        &self,
+        entry: &Entry,
+        record: RecordBytes,
+        file: Arc<DiskFile>,
+    ) -> Result<Vec<u8>> {
         if entry.dedicated == 0 {
-            return record.into_value(&file, entry.location.offset).map(Some);
+            return record.into_value(&file, entry.location.offset);
         }
-        let reader = self.reader_of(&entry, &record, file)?;
+        let reader = self.reader_of(entry, &record, file)?;
         reader.value.check_file_length()?;
         let mut value = vec![0; whole(entry.value_bytes)?];
         reader.read_at(0, &mut value)?;
-        Ok(Some(value))
+        Ok(value)
     }
 
     /// Up to `length` bytes of the value of a key from `offset`; fewer at its end.

@@ -127,7 +127,7 @@ fn concurrent_flushes_all_return_and_ids_never_repeat() {
             });
         }
     });
-    let scan = table.scan(b"", None, Direction::Forward).unwrap();
+    let scan = table.scan(Scan::new()).unwrap();
     let ids: HashSet<_> = scan.map(|live| live.unwrap().1.id).collect();
     assert_eq!(ids.len(), WRITERS * 20);
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Direction, Table, TableSettings};
+use super::{Scan, Table, TableSettings};
 use crate::clock::Clock;
 use crate::engine_options::EngineOptions;
 use crate::error::{Error, Result};
@@ -76,12 +76,12 @@ fn seal_all(table: &Table) {
 }
 
 fn keys(table: &Table) -> Vec<String> {
-    let iter = table.scan(b"", None, Direction::Forward).unwrap();
+    let iter = table.scan(Scan::new()).unwrap();
     iter.map(|live| String::from_utf8(live.unwrap().0).unwrap()).collect()
 }
 
 fn names(table: &Table, folder: &[u8]) -> Vec<String> {
-    let iter = table.list_folder(folder, None, Direction::Forward).unwrap();
+    let iter = table.list_folder(folder).unwrap();
     iter.map(|live| String::from_utf8(live.unwrap().0).unwrap()).collect()
 }
 

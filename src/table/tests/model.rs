@@ -266,10 +266,9 @@ impl World {
             let expected = self.model.values.get(&key).map(|value| value.bytes.clone());
             assert!(found == expected, "{}", String::from_utf8_lossy(&key));
         }
-        let scan = self.table().scan(b"", None, Direction::Forward).unwrap();
+        let scan = self.table().scan(Scan::new().files_only()).unwrap();
         let live: Vec<(Vec<u8>, u32)> = scan
             .map(Result::unwrap)
-            .filter(|(key, _)| !key.ends_with(b"/"))
             .map(|(key, entry)| (key, entry.attributes.permissions()))
             .collect();
         let mut expected: Vec<(Vec<u8>, u32)> =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use littfs::{Db, Direction, Table};
+use littfs::{Db, Scan, Table};
 
 use crate::story::model::{Seen, SeenAll, SeenTable};
 use crate::story::ns;
@@ -25,7 +25,7 @@ fn look_at(table: &Table, may_fail: bool) -> Result<SeenTable, String> {
     let mut seen = SeenTable { ttl: table.settings().ttl, ..SeenTable::default() };
     let mut ids = BTreeSet::new();
     let mut names = Vec::new();
-    for listed in table.scan(b"", None, Direction::Forward).map_err(|error| error.to_string())? {
+    for listed in table.scan(Scan::new()).map_err(|error| error.to_string())? {
         let (key, entry) = listed.map_err(|error| format!("listing: {error}"))?;
         let name = String::from_utf8(key).map_err(|_| "a strange name".to_owned())?;
         if !ids.insert(entry.id()) {
@@ -52,8 +52,7 @@ fn look_at(table: &Table, may_fail: bool) -> Result<SeenTable, String> {
         let written_ns = ns(entry.written_at());
         seen.names.insert(name, Seen { bytes, mode, written_ns, id });
     }
-    let backwards =
-        table.scan(b"", None, Direction::Backward).map_err(|error| error.to_string())?;
+    let backwards = table.scan(Scan::new()).map_err(|error| error.to_string())?.rev();
     let mut again: Vec<String> = Vec::new();
     for listed in backwards {
         let (key, _) = listed.map_err(|error| format!("listing backwards: {error}"))?;

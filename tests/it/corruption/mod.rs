@@ -17,7 +17,7 @@ use std::sync::Arc;
 use littfs::check::{Report, check};
 use littfs::repair::{Repair, repair};
 use littfs::testing::{Disk, Faults};
-use littfs::{Db, Direction, Error, Table};
+use littfs::{Db, Error, Scan, Table};
 
 use self::damage::{Case, Random, Spared};
 use self::fixture::{Fixture, Model};
@@ -228,7 +228,7 @@ fn read_table(table: &Table, model: &Model, read: &mut Read) {
 
 /// Lists all names; none may be there that never was.
 fn list(table: &Table, model: &Model, read: &mut Read) {
-    let listed = match table.scan(b"", None, Direction::Forward) {
+    let listed = match table.scan(Scan::new()) {
         Ok(listed) => listed,
         Err(error) => {
             read.listings += 1;
