@@ -2,35 +2,75 @@
 //!
 //! A [`Db`] is a set of [`Table`]s over one or more root directories. A table stores values under
 //! keys: each once, each until the table's time to live has passed since it was stored. The
-//! `littfs` program mounts a database as a folder ([`fuse`]); programs that embed it use this
-//! library.
+//! `littfs` program mounts a database as a folder; programs that embed it use this library.
 //!
 //! ```
 //! use std::time::Duration;
-//! use littfs::{Db, OpenOptions, TableSettings};
+//! use littfs::{Db, OpenOptions, Scan, TableSettings};
 //!
 //! # fn main() -> littfs::Result<()> {
 //! # let scratch = tempfile::tempdir().expect("a scratch folder");
-//! # let root = scratch.path().to_path_buf();
+//! # let root = scratch.path();
 //! let db = Db::open(OpenOptions::new([root]).create(true))?;
-//! let settings = TableSettings {
-//!     ttl: Some(Duration::from_secs(7 * 24 * 3600)),
-//!     ..TableSettings::default()
-//! };
-//! let frames = db.open_or_create_table("frames", settings)?;
+//! let week = TableSettings::default().with_ttl(Duration::from_secs(7 * 24 * 3600));
+//! let frames = db.open_or_create_table("frames", week)?;
 //!
 //! frames.put(b"2026/cam1/0001.jpg", b"...")?;
 //! assert!(frames.put(b"2026/cam1/0001.jpg", b"again").is_err(), "a value is written once");
 //! assert_eq!(frames.get(b"2026/cam1/0001.jpg")?.as_deref(), Some(&b"..."[..]));
-//! for listed in frames.list_folder(b"2026/")? {
-//!     let (name, _entry) = listed?;
-//!     assert_eq!(name, b"cam1");
+//! for live in frames.scan(Scan::new().prefix(b"2026/").files_only())? {
+//!     let (key, entry) = live?;
+//!     assert_eq!((key.as_slice(), entry.len()), (&b"2026/cam1/0001.jpg"[..], 3));
 //! }
 //! frames.flush()?; // survives a power cut from here on
 //! db.close()?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What there is to call
+//!
+//! | to | call |
+//! |---|---|
+//! | open or make a database | [`Db::open`] with [`OpenOptions`]; limits and sizes are [`EngineOptions`] |
+//! | open or make a table | [`Db::open_or_create_table`] with [`TableSettings`]; [`Db::tables`] |
+//! | drop one, with all in it | [`Db::drop_table`] |
+//! | store what is at hand | [`Table::put`]; [`Table::put_batch`] for several, all or none |
+//! | store what is not, or is long | [`Table::writer`], a [`Writer`], which is [`std::io::Write`] |
+//! | read | [`Table::get`], [`Table::get_range`]; [`Table::reader`], which is [`std::io::Read`] |
+//! | look | [`Table::exists`], [`Table::entry`]: an [`Entry`] is what is known without reading the value |
+//! | walk over many keys | [`Table::scan`] with a [`Scan`], in order, from both ends |
+//! | walk over one folder | [`Table::list_folder`] |
+//! | read what a scan gives | [`KeyIter::values`], or [`Table::open_value`] for some of it |
+//! | be safe from power cuts | nothing, if the last second may be lost; otherwise [`Table::flush`] |
+//! | change or remove | [`Table::rename`], [`Table::remove`], while the grace lasts |
+//! | verify, repair, describe | [`check::check`], [`repair::repair`], [`info`] |
+//!
+//! A [`Db`] is a handle that can be cloned, tables come in an [`Arc`](std::sync::Arc), and all their
+//! methods may be called from any number of threads.
+//!
+//! # Keys
+//!
+//! A key is the path of a value inside its table: 1 to 4095 bytes, between its slashes components of
+//! 1 to 255 bytes that are neither `.` nor `..` and hold no NUL byte; it need not be UTF-8. The
+//! folders of the path come and go with what is in them. A raw hash or an address is no such
+//! key: [`key`] makes one of any bytes, and gives them back.
+//!
+//! # Units and errors
+//!
+//! Lengths and offsets are bytes in a `u64`, durations [`Duration`](std::time::Duration), times
+//! [`SystemTime`](std::time::SystemTime). A value may have up to 4 TiB. Everything that can fail
+//! returns [`Result`] with the one [`Error`], whose text is a sentence for a person: what is wrong with
+//! which file, and what helps. Those that a program tells apart most often:
+//!
+//! | error | meaning |
+//! |---|---|
+//! | [`Error::Exists`] | a live value has this key |
+//! | [`Error::Sealed`] | its grace has passed, nothing changes any more |
+//! | [`Error::InvalidKey`], [`Error::KeyTooLong`] | not a key |
+//! | [`Error::NoSpace`] | no drive has room; [`Error::is_no_space`] also knows the system's own |
+//! | [`Error::Corrupt`] | a checksum does not hold; nothing is ever returned that fails one |
+//! | [`Error::Poisoned`] | a drive failed a write, and the table is read-only until it is reopened |
 //!
 //! # Words
 //!

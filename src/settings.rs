@@ -20,7 +20,16 @@ const SHARDS_ALLOWED: &str = "use a number from 1 to 255";
 const DURATION_MAX: Duration = Duration::from_secs(i64::MAX as u64 / 1_000_000_000);
 
 /// What users set of a table.
+///
+/// ```
+/// use std::time::Duration;
+/// use littfs::TableSettings;
+///
+/// let hour = TableSettings::default().with_ttl(Duration::from_secs(3600)).with_shards(2);
+/// assert_eq!(hour.grace, Duration::from_secs(300));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TableSettings {
     /// Values expire this long after they were stored; `None`: never.
     pub ttl: Option<Duration>,
@@ -39,6 +48,24 @@ impl Default for TableSettings {
 }
 
 impl TableSettings {
+    /// With this time to live, which must be above zero.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Duration) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// With this grace.
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// With so many packed shards in new segments, from 1 on.
+    #[must_use]
+    pub fn with_shards(self, shards: u8) -> Self {
+        Self { shards, ..self }
+    }
+
     /// Refuses settings that make no sense.
     pub(crate) fn check(&self) -> Result<()> {
         if self.ttl == Some(Duration::ZERO) {

@@ -28,6 +28,7 @@ use crate::table::{
 
 /// Room on the drives of all roots, in bytes. Roots on one drive count once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Space {
     /// Size of the drives.
     pub total: u64,

@@ -62,6 +62,7 @@ use crate::format::location::SegmentNumber;
 
 /// Numbers about a keymap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeymapStats {
     /// Pages of 4 KiB that hold slots.
     pub pages: u64,

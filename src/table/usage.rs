@@ -2,6 +2,7 @@
 
 /// What a table holds. Values that have expired count until their segment is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// Files and links.
     pub keys: u64,

@@ -184,14 +184,14 @@ impl Story {
 
     fn make_table(&mut self, table: &str) {
         let Some(db) = self.db.clone() else { return };
-        let ttl = (table == "pass").then_some(TTL);
-        let settings = TableSettings { ttl, grace: 1000 * TTL, shards: 2 };
+        let settings = TableSettings::default().with_grace(1000 * TTL).with_shards(2);
+        let settings = if table == "pass" { settings.with_ttl(TTL) } else { settings };
         let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, self.clock.now());
         let begun = self.at();
         let result = db.create_table_with(table, settings, owner).map(drop);
         let ended = self.note(&format!("make table {table}"), result);
         self.model.table(table, begun, ended, true);
-        self.model.ttl(table, (begun, ended), ttl);
+        self.model.ttl(table, (begun, ended), settings.ttl);
     }
 
     fn drop_table(&mut self, table: &str) {

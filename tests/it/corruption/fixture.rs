@@ -82,8 +82,7 @@ impl Fixture {
         let now = self.folder.path().join("now");
         let db = Db::open(self.options(&now).create(true)).expect("open");
         let owner = Attributes::new(Kind::Folder, 0o755, 0, 0, UNIX_EPOCH);
-        let ttl = Some(10 * HOUR);
-        let settings = TableSettings { shards: 2, ttl, ..TableSettings::default() };
+        let settings = TableSettings::default().with_ttl(10 * HOUR).with_shards(2);
         let t = db.create_table_with("t", settings, owner).expect("t");
         let other = db.create_table_with("other", settings, owner).expect("other");
         let mut model = Model::default();
