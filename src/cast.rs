@@ -62,6 +62,18 @@ pub(crate) fn saturate_signed_ns(instant_ns: u64) -> i64 {
     i64::try_from(instant_ns).unwrap_or(i64::MAX)
 }
 
+/// An instant of attributes as nanoseconds since the epoch, at which one before it counts as well.
+#[inline]
+pub(crate) fn saturate_unsigned_ns(instant_ns: i64) -> u64 {
+    u64::try_from(instant_ns).unwrap_or(0)
+}
+
+/// Any number, or the nearest that 64 bits can hold with a sign.
+#[inline]
+pub(crate) fn saturate_i64(number: i128) -> i64 {
+    i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
+}
+
 #[inline]
 #[track_caller]
 fn fitting<N: TryInto<M> + Copy + Display, M: Display>(number: N, max: M) -> M {
@@ -93,6 +105,9 @@ mod tests {
         assert_eq!(saturate_u32(1 << 32), u32::MAX);
         assert_eq!(saturate_ns(Duration::MAX), u64::MAX);
         assert_eq!(saturate_signed_ns(u64::MAX), i64::MAX);
+        assert_eq!((saturate_unsigned_ns(-1), saturate_unsigned_ns(5)), (0, 5));
+        assert_eq!(saturate_i64(i128::MAX), i64::MAX);
+        assert_eq!((saturate_i64(i128::MIN), saturate_i64(-7)), (i64::MIN, -7));
     }
 
     #[test]

@@ -47,6 +47,7 @@ use self::no_hooks::Hooks;
 pub(crate) use self::path::DiskPath;
 #[cfg(feature = "testing")]
 pub use self::record::Recorder;
+use crate::cast::to_usize;
 use crate::error::{Error, Result};
 pub(crate) use crate::operation::Operation;
 use crate::root_id::RootId;
@@ -163,7 +164,7 @@ impl Disk {
                 format!("it has {length} bytes, at most {bytes_max} expected"),
             ));
         }
-        let mut content = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let mut content = vec![0; to_usize(length)];
         file.read_exact_at(&mut content, 0)?;
         Ok(content)
     }

@@ -1,6 +1,7 @@
 //! Reads a file from front to back in large pieces, and lends any part of it.
 
 use super::DiskFile;
+use crate::cast::to_usize;
 use crate::error::Result;
 
 const READ_BYTES: usize = 1 << 20;
@@ -24,7 +25,7 @@ impl<'f> Window<'f> {
 
     /// The bytes from `at` on: `count` of them, fewer only at the end.
     pub(crate) fn slice(&mut self, at: u64, count: usize) -> Result<&[u8]> {
-        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let left = to_usize(self.end.saturating_sub(at));
         let count = count.min(left);
         let held = self.start + self.bytes.len() as u64;
         if at < self.start || at + count as u64 > held {
@@ -33,7 +34,7 @@ impl<'f> Window<'f> {
             let filled = self.file.read_at(&mut self.bytes, at)?;
             self.bytes.truncate(filled);
         }
-        let from = usize::try_from(at - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
+        let from = to_usize(at - self.start).min(self.bytes.len());
         let to = from.saturating_add(count).min(self.bytes.len());
         Ok(&self.bytes[from..to])
     }

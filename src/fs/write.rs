@@ -247,7 +247,7 @@ fn store_value(
 fn make_folders(table: &Table, folder: &[u8], of: &Attributes) -> Result<()> {
     let ends = folder.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
     for end in ends {
-        let now_ns = u64::try_from(of.ctime_ns).unwrap_or(0);
+        let now_ns = cast::saturate_unsigned_ns(of.ctime_ns);
         let attributes = Attributes::new_at_ns(Kind::Folder, 0o755, of.uid, of.gid, now_ns);
         match table.create_folder(&folder[..end], attributes) {
             Ok(_) | Err(Error::Exists { .. }) => {}

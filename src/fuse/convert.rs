@@ -46,13 +46,13 @@ pub(super) fn time(ns: i64) -> SystemTime {
 /// their nanoseconds, too, counted backwards; they count forwards from the second.
 pub(super) fn nanoseconds(time: SystemTime) -> i64 {
     let signed = match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => i128::try_from(since.as_nanos()).unwrap_or(i128::MAX),
+        Ok(since) => i128::from(since.as_secs()) * 1_000_000_000 + i128::from(since.subsec_nanos()),
         Err(before) => {
             let before = before.duration();
             i128::from(before.subsec_nanos()) - i128::from(before.as_secs()) * 1_000_000_000
         }
     };
-    i64::try_from(signed).unwrap_or(if signed < 0 { i64::MIN } else { i64::MAX })
+    cast::saturate_i64(signed)
 }
 
 pub(super) fn file_type(kind: Kind) -> FileType {

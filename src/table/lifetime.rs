@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::context::Context;
 use super::health::Health;
-use crate::cast::saturate_ns;
+use crate::cast::{saturate_ns, saturate_unsigned_ns};
 use crate::disk::DiskPath;
 use crate::error::Result;
 use crate::format::attributes::{Attributes, Kind};
@@ -108,7 +108,7 @@ impl Lifetime {
         if entry.kind() == Kind::Folder {
             return false;
         }
-        let changed_ns = u64::try_from(entry.attributes.ctime_ns).unwrap_or(0);
+        let changed_ns = saturate_unsigned_ns(entry.attributes.ctime_ns);
         let settled_from_ns = entry.written_at_ns.max(changed_ns);
         let grace_ns = self.grace_ns.load(Ordering::Acquire);
         settled_from_ns.saturating_add(grace_ns) <= self.context.clock.now_ns()

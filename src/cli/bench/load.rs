@@ -49,7 +49,8 @@ impl Load {
 
     /// Value `number`.
     pub(super) fn value(&self, number: u64) -> &[u8] {
-        let start = usize::try_from(mix(number) % POOL_BYTES as u64).unwrap_or(0);
+        #[expect(clippy::cast_possible_truncation, reason = "any of its bits will do")]
+        let start = mix(number) as usize % POOL_BYTES;
         &self.pool[start..start + self.value_bytes]
     }
 }

@@ -29,7 +29,8 @@ impl Default for Latencies {
 impl Latencies {
     /// Counts one operation.
     pub(super) fn record(&mut self, latency: Duration) {
-        let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        let whole_ns = latency.as_secs().saturating_mul(1_000_000_000);
+        let ns = whole_ns.saturating_add(latency.subsec_nanos().into());
         self.counts[bucket_of(ns)] += 1;
         self.total += 1;
         self.max_ns = self.max_ns.max(ns);
@@ -71,7 +72,9 @@ fn bucket_of(ns: u64) -> usize {
         }
         _ => ns,
     };
-    usize::try_from(bucket).unwrap_or(BUCKETS - 1)
+    #[expect(clippy::cast_possible_truncation, reason = "it is below BUCKETS")]
+    let bucket = bucket as usize;
+    bucket
 }
 
 /// The longest latency that is counted in a bucket.
@@ -81,8 +84,7 @@ fn bucket_end(bucket: usize) -> u64 {
         return bucket;
     }
     let shift = bucket / STEPS - 1;
-    let end = u128::from(bucket % STEPS + STEPS + 1) << shift;
-    u64::try_from(end - 1).unwrap_or(u64::MAX)
+    ((bucket % STEPS + STEPS) << shift) | ((1 << shift) - 1)
 }
 
 /// The middle of the values; of an even number, the mean of the two in the middle. 0 of none.
@@ -158,8 +160,8 @@ pub(super) fn cpu_of_thread() -> Duration {
 
 fn cpu(who: UsageWho) -> Duration {
     let duration = |time: nix::sys::time::TimeVal| {
-        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
-        let micros = u64::try_from(time.tv_usec()).unwrap_or(0);
+        // They have a sign, but count upwards from 0.
+        let (seconds, micros) = (time.tv_sec().unsigned_abs(), time.tv_usec().unsigned_abs());
         Duration::from_secs(seconds) + Duration::from_micros(micros)
     };
     getrusage(who)

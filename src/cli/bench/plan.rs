@@ -9,7 +9,7 @@ use crate::cli::args::{BenchArguments, Scenario};
 use crate::cli::{Failure, fail};
 
 pub(super) const TABLE: &str = "bench";
-const VALUE_BYTES_MAX: u64 = 256 << 20;
+const VALUE_BYTES_MAX: usize = 256 << 20;
 
 /// What is to be measured, defaults filled in.
 #[derive(Debug)]
@@ -32,16 +32,18 @@ impl BenchPlan {
         };
         let keys = arguments.keys.unwrap_or(keys);
         let value_bytes = arguments.value_bytes.unwrap_or(value_bytes);
-        if !(1..=VALUE_BYTES_MAX).contains(&value_bytes) {
+        let value_bytes = usize::try_from(value_bytes).ok();
+        let is_allowed = |bytes: &usize| (1..=VALUE_BYTES_MAX).contains(bytes);
+        let Some(value_bytes) = value_bytes.filter(is_allowed) else {
             return fail("--value-bytes can be 1 to 256MiB");
-        }
+        };
         Ok(Self {
             scenario,
             keys,
             reads: arguments.reads.unwrap_or(keys),
             threads: arguments.threads,
             rounds: arguments.rounds,
-            load: Load::new(arguments.key_bytes, usize::try_from(value_bytes).unwrap_or(0)),
+            load: Load::new(arguments.key_bytes, value_bytes),
         })
     }
 }

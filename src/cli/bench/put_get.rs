@@ -120,7 +120,7 @@ impl Sides<'_> {
     fn get_bare(&self, numbers: Range<u64>, threads: u16) -> Result<Timed, Failure> {
         self.runner.now("reading plain files");
         let operation = || {
-            let mut buffer = vec![0; usize::try_from(self.plan.load.value_bytes()).unwrap_or(0)];
+            let mut buffer = vec![0; self.plan.load.value(0).len()];
             move |step: Step| self.bare.get(step, &mut buffer)
         };
         self.runner.run(numbers, threads, operation, || Ok(()))

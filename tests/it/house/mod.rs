@@ -154,3 +154,11 @@ fn docs_can_be_read_alone() {
         "Say in these docs what is the same as what: whoever reads them in the index sees nothing before.",
     );
 }
+
+#[test]
+fn casts_say_what_becomes_of_what_does_not_fit() {
+    holds(
+        &shape::silent_casts(&house()),
+        "Use the helper in src/cast.rs that says what is meant, or return an error.",
+    );
+}
