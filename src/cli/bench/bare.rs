@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::load::{Step, mix};
+use super::load::{BenchStep, mix};
 use crate::cli::{Failure, fail};
 
 /// What is written beside each value: about an entry of a log.
@@ -56,7 +56,7 @@ impl Bare {
     }
 
     /// Appends a value.
-    pub(super) fn put(&self, step: Step, value: &[u8]) -> Result<(), Failure> {
+    pub(super) fn put(&self, step: BenchStep, value: &[u8]) -> Result<(), Failure> {
         let pair = &self.pairs[step.thread];
         let number = pair.count.fetch_add(1, Ordering::Relaxed);
         let mut result = pair.values.write_all_at(value, number * self.value_bytes);
@@ -80,7 +80,7 @@ impl Bare {
     }
 
     /// Reads a value from a random place.
-    pub(super) fn get(&self, step: Step, buffer: &mut [u8]) -> Result<(), Failure> {
+    pub(super) fn get(&self, step: BenchStep, buffer: &mut [u8]) -> Result<(), Failure> {
         let random = mix(step.number);
         let pair = &self.pairs[step.thread % self.pairs.len()];
         let count = pair.count.load(Ordering::Relaxed).max(1);

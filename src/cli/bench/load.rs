@@ -66,7 +66,7 @@ pub(super) fn mix(number: u64) -> u64 {
 
 /// One operation to be made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct BenchStep {
     pub(super) thread: usize,
     pub(super) number: u64,
 }
@@ -130,7 +130,7 @@ impl Runner {
     ) -> Result<Timed, Failure>
     where
         Made: Fn() -> Operation + Sync,
-        Operation: FnMut(Step) -> Result<(), Failure>,
+        Operation: FnMut(BenchStep) -> Result<(), Failure>,
     {
         let count = numbers.end - numbers.start;
         let share = |thread: u16| {
@@ -167,12 +167,12 @@ impl Runner {
         &self,
         thread: usize,
         numbers: Range<u64>,
-        mut operation: impl FnMut(Step) -> Result<(), Failure>,
+        mut operation: impl FnMut(BenchStep) -> Result<(), Failure>,
     ) -> Result<Latencies, Failure> {
         let mut latencies = Latencies::default();
         let mut before = Instant::now();
         for number in numbers {
-            operation(Step { thread, number })?;
+            operation(BenchStep { thread, number })?;
             let after = Instant::now();
             latencies.record(after - before);
             before = after;
@@ -234,7 +234,7 @@ mod tests {
                 5..105,
                 threads,
                 || {
-                    |step: Step| {
+                    |step: BenchStep| {
                         seen.lock().expect("lock").push(step.number);
                         Ok(())
                     }

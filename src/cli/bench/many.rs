@@ -11,7 +11,7 @@ use littfs::Clock;
 use littfs::{Db, Table};
 use serde_json::{Value, json};
 
-use super::load::{Load, Runner, Step};
+use super::load::{BenchStep, Load, Runner};
 use super::measure::{Latencies, Memory, cpu_of_process, cpu_of_thread, float, over};
 use super::plan::{BenchPlan, TABLE, create, open};
 use super::report::BenchReport;
@@ -84,7 +84,7 @@ fn fill(plan: &BenchPlan, db: &Db, runner: &Runner, numbers: Range<u64>) -> Resu
     let operation = || {
         let mut key = Vec::new();
         let table = &table;
-        move |step: Step| {
+        move |step: BenchStep| {
             plan.load.key(step.number, &mut key);
             Ok(table.put(&key, plan.load.value(step.number))?)
         }

@@ -7,7 +7,7 @@ use littfs::Clock;
 use littfs::Table;
 
 use super::bare::Bare;
-use super::load::{Runner, Step, Timed, mix};
+use super::load::{BenchStep, Runner, Timed, mix};
 use super::plan::{BenchPlan, TABLE, create};
 use super::report::{BenchReport, Series};
 use super::scratch::{Scratch, Stop, bytes_on_disk};
@@ -81,7 +81,7 @@ impl Sides<'_> {
         self.runner.now("storing values");
         let operation = || {
             let mut key = Vec::new();
-            move |step: Step| {
+            move |step: BenchStep| {
                 self.plan.load.key(step.number, &mut key);
                 Ok(self.table.put(&key, self.plan.load.value(step.number))?)
             }
@@ -91,7 +91,7 @@ impl Sides<'_> {
 
     fn put_bare(&self, numbers: Range<u64>, threads: u16) -> Result<Timed, Failure> {
         self.runner.now("writing plain files");
-        let operation = || |step: Step| self.bare.put(step, self.plan.load.value(step.number));
+        let operation = || |step: BenchStep| self.bare.put(step, self.plan.load.value(step.number));
         self.runner.run(numbers, threads, operation, || self.bare.sync())
     }
 
@@ -99,7 +99,7 @@ impl Sides<'_> {
         self.runner.now("reading values");
         let operation = || {
             let mut key = Vec::new();
-            move |step: Step| {
+            move |step: BenchStep| {
                 let number = mix(step.number) % self.plan.keys;
                 self.plan.load.key(number, &mut key);
                 let value = self.table.get(&key)?;
@@ -121,7 +121,7 @@ impl Sides<'_> {
         self.runner.now("reading plain files");
         let operation = || {
             let mut buffer = vec![0; self.plan.load.value(0).len()];
-            move |step: Step| self.bare.get(step, &mut buffer)
+            move |step: BenchStep| self.bare.get(step, &mut buffer)
         };
         self.runner.run(numbers, threads, operation, || Ok(()))
     }
