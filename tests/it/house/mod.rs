@@ -156,6 +156,16 @@ fn docs_can_be_read_alone() {
 }
 
 #[test]
+fn no_two_types_have_one_name() {
+    let files = house();
+    holds(
+        &shape::unreasoned(&shape::types_of_one_name(&files, &Modules::new(&files))),
+        "Name each of these types after what it is in its own part of the house, or take the reason why \
+         it need not be out of shape.rs.",
+    );
+}
+
+#[test]
 fn casts_say_what_becomes_of_what_does_not_fit() {
     holds(
         &shape::silent_casts(&house()),

@@ -1,11 +1,13 @@
 //! Each rule is seen to fail, on small sources made for it, and to let pass what it should.
 
+use std::collections::BTreeMap;
+
 use super::face::hidden_public;
 use super::floors::{circles, files_without_a_floor, imports_upwards, listed};
 use super::modules::Modules;
 use super::shape::{
     docs_without_a_subject, files_beside_their_folder, long_files, long_functions, path_attributes,
-    silent_casts, types_of_one_name, wide_lines,
+    silent_casts, types_of_one_name, unreasoned, wide_lines,
 };
 use super::source::Source;
 
@@ -45,7 +47,7 @@ fn public(files: &[(&str, &str)]) -> Vec<String> {
     hidden_public(&files, &Modules::new(&files))
 }
 
-fn of_one_name(files: &[(&str, &str)]) -> Vec<String> {
+fn of_one_name(files: &[(&str, &str)]) -> BTreeMap<String, String> {
     let files = library(files);
     types_of_one_name(&files, &Modules::new(&files))
 }
@@ -262,9 +264,13 @@ fn docs_that_lean_on_what_stands_before() {
 fn two_types_of_one_name() {
     let wrong =
         of_one_name(&[("src/a.rs", "struct Same;"), ("src/b.rs", "mod x { enum Same {} }")]);
-    fails(&wrong, &["Same: src/a.rs:1, src/b.rs:1"]);
+    assert_eq!(wrong["Same"], "src/a.rs:1, src/b.rs:1");
+    assert!(unreasoned(&wrong).contains(&"Same: src/a.rs:1, src/b.rs:1".to_owned()));
+    // A reason that is needed no more is told too.
+    assert!(unreasoned(&wrong).iter().any(|line| line.starts_with("Hooks is allowed")));
     let fine = "fn f() {} impl X for Y { type Same = u8; } #[cfg(test)] mod tests { struct Same; }";
-    passes(&of_one_name(&[("src/a.rs", "struct Same;"), ("src/b.rs", fine)]));
+    let right = of_one_name(&[("src/a.rs", "struct Same;"), ("src/b.rs", fine)]);
+    assert!(right.is_empty(), "{right:?}");
 }
 
 #[test]

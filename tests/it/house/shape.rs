@@ -10,6 +10,18 @@ pub(super) const COLUMNS_MAX: usize = 110;
 pub(super) const FILE_LINES_MAX: usize = 600;
 pub(super) const FUNCTION_LINES_MAX: usize = 70;
 
+/// Types that may have one name, each with the reason.
+const ONE_NAME_ALLOWED: [(&str, &str); 5] = [
+    ("Hooks", "src/disk/no_hooks.rs stands in the place of src/disk/hooks.rs, never beside it"),
+    ("Keymap", "src/testing/ shows benches the type of this name, without what they do not need"),
+    ("Memtable", "src/testing/ shows benches the type of this name, without what they do not need"),
+    ("Run", "src/testing/ shows benches the type of this name, without what they do not need"),
+    (
+        "Result",
+        "as everywhere in Rust, that of src/fs/errno.rs is the one with the error of its floor",
+    ),
+];
+
 /// Where numbers are cast from one width to another.
 const CASTS: &str = "src/cast.rs";
 
@@ -98,8 +110,8 @@ pub(super) fn docs_without_a_subject(files: &[Source]) -> Vec<String> {
     wrong
 }
 
-/// Types of one name in several modules, but for those of tests.
-pub(super) fn types_of_one_name(files: &[Source], modules: &Modules) -> Vec<String> {
+/// Types of one name in several modules, but for those of tests, and where they are.
+pub(super) fn types_of_one_name(files: &[Source], modules: &Modules) -> BTreeMap<String, String> {
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for module in modules.all.iter().filter(|module| !module.is_test) {
         for item in module.items.iter().filter(|item| !item.is_test) {
@@ -110,7 +122,17 @@ pub(super) fn types_of_one_name(files: &[Source], modules: &Modules) -> Vec<Stri
         }
     }
     let several = places.into_iter().filter(|(_, at)| at.len() > 1);
-    several.map(|(name, at)| format!("{name}: {}", at.join(", "))).collect()
+    several.map(|(name, at)| (name.to_owned(), at.join(", "))).collect()
+}
+
+/// Types of one name for which there is no reason, and reasons for which there are no types.
+pub(super) fn unreasoned(several: &BTreeMap<String, String>) -> Vec<String> {
+    let allowed: BTreeMap<&str, &str> = ONE_NAME_ALLOWED.into();
+    let new = several.iter().filter(|(name, _)| !allowed.contains_key(name.as_str()));
+    let new = new.map(|(name, at)| format!("{name}: {at}"));
+    let old = allowed.keys().filter(|name| !several.contains_key(**name));
+    new.chain(old.map(|name| format!("{name} is allowed in shape.rs and no longer there")))
+        .collect()
 }
 
 /// Numbers that do not fit and become another without a word: `u8::try_from(n).unwrap_or(0)`.
