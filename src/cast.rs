@@ -69,6 +69,7 @@ pub(crate) fn saturate_unsigned_ns(instant_ns: i64) -> u64 {
 }
 
 /// Any number, or the nearest that 64 bits can hold with a sign.
+#[cfg(any(test, feature = "mount"))]
 #[inline]
 pub(crate) fn saturate_i64(number: i128) -> i64 {
     i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
