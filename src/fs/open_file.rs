@@ -54,7 +54,7 @@ pub(super) struct OpenState {
     pub(super) attributes_unstored: bool,
     /// Whether descriptors were closed.
     pub(super) closed: Closed,
-    /// Bytes that were written over so far by storing it again.
+    /// Bytes that were written so far by storing it again.
     pub(super) repeated_bytes: u64,
     /// Why bytes were not taken that somebody wrote: the file would lack them, so it is not stored.
     pub(super) refused: Option<Errno>,

@@ -37,8 +37,8 @@ impl Fs {
         if from.key == to.key {
             return if replace { Ok(()) } else { Err(Errno::EEXIST) };
         }
-        let source = self.target(&from)?.ok_or(Errno::ENOENT)?;
-        let target = self.target(&to)?;
+        let source = self.end_at(&from)?.ok_or(Errno::ENOENT)?;
+        let target = self.end_at(&to)?;
         if target.is_some() && !replace {
             return Err(Errno::EEXIST);
         }
@@ -63,7 +63,7 @@ impl Fs {
     }
 
     /// What a name stands for. The name lock is held.
-    fn target(&self, child: &Child) -> Result<Option<End>> {
+    fn end_at(&self, child: &Child) -> Result<Option<End>> {
         if let Some(file) = self.names.get(child.parent, child.name()) {
             return Ok(Some(End::Open(file)));
         }

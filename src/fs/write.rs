@@ -3,8 +3,8 @@
 //! FLUSH comes with every close of a descriptor, duplicates included, and is the last request
 //! whose error reaches the program: it stores the file. Storing again writes all of a small file
 //! anew, so a script that appends through very many duplicates would write the square of its output:
-//! once a file was written over for more than its own length and some, it is stored again only when
-//! its length has doubled, and what is left is stored at RELEASE. Until then everybody sees the
+//! once storing a file again has written more than its own length and some, it is stored again only
+//! when its length has doubled, and what is left is stored at RELEASE. Until then everybody sees the
 //! writer's bytes.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::table::{Table, Writer};
 
-/// So much may be written over by storing a file again and again, beside its own length.
+/// So much may be written by storing a file again and again, beside its own length.
 const REPEATED_BYTES_FREE: u64 = 1 << 20;
 
 impl Fs {

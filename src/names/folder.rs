@@ -30,8 +30,8 @@ pub(crate) struct Listed {
     pub(crate) entry: Entry,
 }
 
-/// A listing under way. `choose` is asked about mentions with the number of
-/// their layer, counted from the newest; see [`Choice`].
+/// A listing under way. `choose` is asked about mentions with the number of their layer, counted from
+/// the newest; see [`Choice`].
 pub(crate) struct FolderListing<F> {
     merge: Merge,
     /// The sort key of the folder: empty, or with a separator at its end.

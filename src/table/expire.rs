@@ -55,8 +55,9 @@ impl Table {
         let lowest = last.0.saturating_add(1);
         let next_value_id = self.ids.next();
         if !self.index.is_marked(last) {
-            // A crash could still tear a page that was written for these segments, and then nothing
-            // would be left that has to be inserted again and so meets it.
+            // Pages that were written for these segments are synced first. A crash can tear one that
+            // is not: opening finds that when it inserts again what is above the mark, and once these
+            // segments are gone there would be nothing to insert.
             self.index.mark_all(&self.segments.view())?;
         }
         let is_dropped = self.lifetime.change_then(

@@ -96,7 +96,7 @@ impl Index {
         self.keymap.as_ref().map(Keymap::stats).transpose()
     }
 
-    /// Whether the keymap durably covers this segment, or has not to.
+    /// Whether the keymap durably covers this segment, or there is no keymap.
     pub(super) fn is_marked(&self, segment: SegmentNumber) -> bool {
         self.keymap.as_ref().is_none_or(|keymap| keymap.complete_up_to() >= segment)
     }
@@ -190,7 +190,8 @@ impl Index {
         keymap.mark_complete(readable)
     }
 
-    /// Moves the mark as far as everything is inserted. For a clean close.
+    /// Moves the mark as far as everything is inserted: at a clean close, and before segments are
+    /// dropped that it does not cover.
     pub(super) fn mark_all(&self, view: &View) -> Result<()> {
         let keymap = self.keymap()?;
         let last = view.sealed.keys().next_back();

@@ -1,10 +1,9 @@
 //! Sealing a closed segment.
 //!
-//! It is done in the background, in an order that leaves the segment
-//! whole wherever a crash falls: values and log synced, headers brought up to date in place,
-//! values synced again, the run written beside the log, synced and renamed over it, the metadata
-//! marked sealed. Until the run has its name the log tells everything, so all of it can be done
-//! again.
+//! It is done in the background, in an order that leaves the segment whole wherever a crash falls:
+//! values and log synced, headers brought up to date in place, values synced again, the run written
+//! beside the log, synced and renamed over it, the metadata marked sealed. Until the run has its name
+//! the log tells everything, so all of it can be done again.
 
 use std::sync::Arc;
 

@@ -83,7 +83,8 @@ impl TableSignals {
         self.changed.notify_all();
     }
 
-    /// Sealing does not go on for now; whoever waits for it is told why. Whether the reason is a new one.
+    /// Sealing does not go on for now; whoever waits for it is told why. Tells
+    /// whether the reason is a new one.
     pub(super) fn note_seal_failure(&self, error: &Error) -> bool {
         let reason = error.to_string();
         let mut state = self.state.lock();
