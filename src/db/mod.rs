@@ -214,7 +214,9 @@ impl Db {
         self.0.unavailable.clone().into_iter().collect()
     }
 
-    /// Drops a table and everything in it. Values that are open for reading can be read on.
+    /// Drops a table and everything in it. Values that are open for reading can be read on; whoever
+    /// has a handle of the table gets [`Error::TableDropped`] from its methods, and an iterator that
+    /// is under way is no longer complete.
     pub fn drop_table(&self, name: &str) -> Result<()> {
         self.check_writable()?;
         self.check_available(name)?;

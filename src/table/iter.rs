@@ -284,7 +284,8 @@ impl KeyWalk {
 }
 
 impl KeyIter {
-    /// Reads the values of the keys on the way; folders, which have none, are left out.
+    /// Reads the values of the keys on the way, each as a whole into memory; folders, which have
+    /// none, are left out. Where values are large, [`Table::open_value`] reads them piece by piece.
     #[must_use]
     pub fn values(mut self) -> ValueIter {
         self.scan.files_only = true;

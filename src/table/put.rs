@@ -45,8 +45,9 @@ impl Table {
     }
 
     /// Stores several values, all of them or none. Each may have as many bytes as stay out of files
-    /// of their own, 4 MiB unless the database was opened otherwise, and keys and entries together
-    /// 64 MiB; what is longer is for [`Table::put`].
+    /// of their own, 4 MiB unless the database was opened otherwise; what is longer is for
+    /// [`Table::put`]. The keys, and 100 bytes beside each, may have 64 MiB together: more than half a
+    /// million short ones. A key that is given twice is [`Error::Exists`], too.
     pub fn put_batch(&self, pairs: &[(&[u8], &[u8])]) -> Result<()> {
         self.health.check_writable()?;
         self.check_batch(pairs)?;

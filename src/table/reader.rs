@@ -84,7 +84,7 @@ impl Seek for ValueReader {
 }
 
 impl Table {
-    /// The value of a key.
+    /// The value of a key, as a whole; see [`Table::reader`] for a large one.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.health.check_open()?;
         super::key::check_file(key)?;

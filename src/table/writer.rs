@@ -327,7 +327,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Stores the bytes under a key that is free, as [`Table::put`] does.
+    /// Stores the bytes under a key that is free, as [`Table::put`] does. When that fails they are
+    /// gone with the writer; [`Writer::store`] leaves it, to be tried under another key.
     pub fn finish(mut self, key: &[u8]) -> Result<Entry> {
         let attributes = self.table.context.default_attributes(Kind::File);
         self.store(key, attributes)
