@@ -35,6 +35,7 @@ impl Table {
     }
 
     /// Removes a settling file if it still is the value `id`; tells whether it was.
+    #[cfg(any(test, feature = "mount"))]
     pub(crate) fn remove_value(&self, key: &[u8], id: ValueId) -> Result<bool> {
         self.health.check_writable()?;
         let hash = self.identity.hash(key);

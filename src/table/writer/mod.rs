@@ -7,6 +7,9 @@
 //! descriptor and go on growing through another. Bytes that were stored stay as they are until
 //! then: a file of its own only grows behind them, and is copied before they are written over.
 
+#[cfg(any(test, feature = "mount"))]
+mod mounted;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +24,7 @@ use crate::error::{Error, Result, printable};
 use crate::format::attributes::{Attributes, Kind};
 use crate::format::entry::Entry;
 use crate::format::location::{SegmentNumber, ValueId};
-use crate::format::record::{BLOCK_BYTES, VALUE_BYTES_MAX};
+use crate::format::record::VALUE_BYTES_MAX;
 use crate::layout::segment_files::{spill_name, values_name};
 use crate::root_id::RootId;
 use crate::segment::checksums::BlockChecksums;
@@ -94,34 +97,6 @@ impl Table {
         self.new_writer(Parents::Make)
     }
 
-    /// A new value that is refused when the folders above its name are not there, as file systems
-    /// do.
-    #[cfg(any(test, feature = "mount"))]
-    pub(crate) fn writer_in_folder(&self) -> Result<Writer> {
-        self.new_writer(Parents::Require)
-    }
-
-    /// A writer that goes on with a stored file of length 0, so that `touch f; echo x > f` works:
-    /// what it stores has the same identity and takes the place of the empty value. Until then the
-    /// empty file stays what it is.
-    pub fn reopen_empty(&self, entry: &Entry) -> Result<Writer> {
-        let key = || format!("value {}", entry.id);
-        if entry.value_bytes > 0 {
-            return Err(Error::Exists { key: key() });
-        }
-        if self.is_expired(entry) {
-            return Err(Error::NotFound { key: key() });
-        }
-        if self.is_sealed(entry) {
-            return Err(Error::Sealed { key: key() });
-        }
-        let mut writer = self.new_writer(Parents::Require)?;
-        writer.id = entry.id;
-        writer.is_dirty = false;
-        writer.stored = Some(*entry);
-        Ok(writer)
-    }
-
     fn new_writer(&self, parents: Parents) -> Result<Writer> {
         self.health.check_writable()?;
         Ok(Writer {
@@ -155,28 +130,6 @@ impl Writer {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether anything changed since the value was last stored.
-    #[must_use]
-    pub fn is_dirty(&self) -> bool {
-        self.is_dirty
-    }
-
-    /// About how many bytes are written when the value is stored now: all of it from memory; of one
-    /// in a file of its own its checksums alone.
-    #[must_use]
-    pub fn storing_bytes(&self) -> u64 {
-        match &self.content {
-            Content::Memory(bytes) => bytes.len() as u64,
-            Content::File(spill) => spill.bytes / (BLOCK_BYTES / 4),
-        }
-    }
-
-    /// Length when the value was last stored; `None` before the first time.
-    #[must_use]
-    pub fn stored_len(&self) -> Option<u64> {
-        self.stored.map(|entry| entry.value_bytes)
     }
 
     /// Writes at an offset; a gap behind the end so far reads as zeros.
@@ -307,23 +260,6 @@ impl Writer {
         }
         table.context.pending_bytes.fetch_sub(spill.bytes, Ordering::Relaxed);
         self.content = Content::File(Box::new(spill));
-        Ok(())
-    }
-
-    /// To be called before storing for the sake of an fsync, which may come again after every few
-    /// bytes: from the second time on only what was added is written, not everything anew.
-    pub fn expect_repetition(&mut self) -> Result<()> {
-        let is_repeated = self.stored.is_some_and(|entry| entry.value_bytes > 0);
-        if is_repeated && self.len() > SPILL_BYTES_MIN { self.spill() } else { Ok(()) }
-    }
-
-    /// Takes back what this writer stored, now named `key`, sealed or not: its file is still open,
-    /// so nobody was told that it is final. The bytes stay readable and writable here.
-    pub fn discard(&mut self, key: &[u8]) -> Result<()> {
-        if self.stored.is_some() {
-            self.table.remove_value(key, self.id)?;
-            self.is_dirty = true;
-        }
         Ok(())
     }
 
