@@ -14,7 +14,7 @@
 //! | `signals` | what threads wait for |
 //!
 //! What is done with them, each file resting on those before it: a lookup (`find.rs`), reading and
-//! listing (`reader.rs`, `scan.rs`, `iter.rs`), folders (`folders.rs`), storing (`put.rs`, `writer.rs`),
+//! listing (`reader.rs`, `scan.rs`, `iter.rs`), folders (`folders.rs`), storing (`put.rs`, `writer/`),
 //! renaming and removing (`change.rs`); and, in their own time, `flush.rs`, `seal.rs`, `expire.rs`,
 //! which `maintenance.rs` calls. Opening is in `open.rs` and `recover.rs`.
 //!
