@@ -218,18 +218,29 @@ impl Db {
     /// has a handle of the table gets [`Error::TableDropped`] from its methods, and an iterator that
     /// is under way is no longer complete.
     pub fn drop_table(&self, name: &str) -> Result<()> {
+        self.drop_table_if(name, |_| true)
+    }
+
+    /// Drops the table of this name if it is the one that is meant.
+    fn drop_table_if(&self, name: &str, is_meant: impl Fn(&Arc<Table>) -> bool) -> Result<()> {
         self.check_writable()?;
         self.check_available(name)?;
         let mut tables = self.0.tables.write();
-        let Some(open) = tables.remove(name) else {
+        if !tables.get(name).is_some_and(|open| is_meant(&open.table)) {
+            return Err(Error::NoSuchTable { name: name.to_owned() });
+        }
+        let Some(OpenTable { table, threads }) = tables.remove(name) else {
             return Err(Error::NoSuchTable { name: name.to_owned() });
         };
-        open.table.abandon();
-        open.threads.stop(&open.table);
+        table.abandon();
+        threads.stop(&table);
+        // What had begun works by path, and must not come upon the files of a new table of this name.
+        drop(table.come_to_rest());
+        // Noted before the name is free: whoever takes it removes these folders first.
+        self.0.half_dropped.lock().insert(name.to_owned(), table.id_hex());
         // What is in memory of it goes with the last handle; its folders go now.
         drop(tables);
-        self.0.context.watchers.tell(name, open.table.number());
-        self.0.half_dropped.lock().insert(name.to_owned(), open.table.id_hex());
+        self.0.context.watchers.tell(name, table.number());
         self.finish_drop(name)
     }
 
@@ -250,7 +261,8 @@ impl Db {
         if !table.abandon_if_empty()? {
             return Err(Error::TableNotEmpty { name: name.to_owned() });
         }
-        self.drop_table(name)
+        // Somebody else may have dropped it since, and made another one of its name.
+        self.drop_table_if(name, |found| Arc::ptr_eq(found, &table))
     }
 
     /// Returns when everything stored before the call survives a power cut.

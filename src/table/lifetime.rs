@@ -215,8 +215,8 @@ impl Lifetime {
         change: impl FnOnce(&mut TableFile) -> bool,
         then: impl FnOnce(),
     ) -> Result<bool> {
-        self.health.check_writable()?;
         let mut current = self.file_io.lock();
+        self.health.check_writable()?;
         let mut changed = current.clone();
         changed.mtime_ns = self.mtime_ns.load(Ordering::Acquire);
         changed.ctime_ns = self.ctime_ns.load(Ordering::Acquire);
@@ -230,6 +230,11 @@ impl Lifetime {
         *current = changed;
         then();
         Ok(true)
+    }
+
+    /// Returns when every change has ended that found the table open.
+    pub(super) fn wait_for_change(&self) {
+        drop(self.file_io.lock());
     }
 }
 

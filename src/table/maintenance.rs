@@ -104,6 +104,10 @@ impl Table {
     /// Does what is due now: seals closed segments, drops expired ones, mends the keymap.
     pub(crate) fn upkeep(&self) -> Result<()> {
         let _one_at_a_time = self.upkeep_io.lock();
+        if self.health.check_open().is_err() {
+            // Others may own its files by now, and there may be another table of its name.
+            return Ok(());
+        }
         self.do_upkeep().inspect_err(|error| self.health.poison_if_sync(error))
     }
 

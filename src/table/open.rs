@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Table;
 use super::context::Context;
@@ -142,14 +142,21 @@ impl Table {
         if self.context.read_only {
             return Ok(());
         }
-        // Afterwards the roots are given back: nobody may still seal or write, and what was
-        // written until now is to be flushed.
-        let _upkeep = self.upkeep_io.lock();
-        self.segments.wait_for_writes();
+        // Afterwards the roots are given back, and what was written until now is to be flushed.
+        let _at_rest = self.come_to_rest();
         // A table that was poisoned before says so here once more: not all of it is durable.
         let flushed = self.flush();
         self.segments.discard_spare();
         flushed.and_then(|()| self.index.mark_all(&self.segments.view()))
+    }
+
+    /// Returns when nobody seals, writes or changes settings any more who found the table open: its
+    /// use has ended. As long as the guard lives nobody will.
+    pub(crate) fn come_to_rest(&self) -> MutexGuard<'_, ()> {
+        let at_rest = self.upkeep_io.lock();
+        self.lifetime.wait_for_change();
+        self.segments.wait_for_writes();
+        at_rest
     }
 
     /// Ends all use of the table without keeping what it holds, since it is being dropped.

@@ -68,6 +68,8 @@ impl Segments {
             let view = self.view.load_full();
             let Some(active) = &view.active else { continue };
             let Some(passage) = active.enter_alone() else { continue };
+            // The table may have ended since the gate was passed before.
+            self.health.check_open()?;
             let result = write(active);
             drop(passage);
             self.signals.note_write();

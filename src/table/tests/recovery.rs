@@ -71,6 +71,62 @@ fn a_crash_while_a_table_is_dropped_brings_nothing_back() {
 }
 
 #[test]
+fn nothing_is_done_to_a_new_table_through_one_that_was_dropped() {
+    let mut fixture = Fixture::new(1);
+    // Of which two have the next segment made.
+    fixture.options.engine.segment_keys_max = 4;
+    let (db, old) = fixture.create();
+    old.put(b"a", b"1").unwrap();
+    old.put(b"b", b"2").unwrap();
+    old.upkeep().unwrap();
+    db.drop_table("table").unwrap();
+    let new = db.create_table("table", TableSettings::default()).unwrap();
+    new.put(b"c", b"3").unwrap();
+    // It would have to make another spare.
+    old.segments.discard_spare();
+    let files = fixture.segment_files();
+    old.upkeep().unwrap();
+    assert_eq!(fixture.segment_files(), files);
+    assert!(matches!(old.set_ttl(None), Err(Error::TableDropped { .. })));
+    drop((old, new));
+    db.close().unwrap();
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(table.get(b"c").unwrap().unwrap(), b"3");
+}
+
+#[test]
+fn a_name_is_free_once_the_folders_of_the_dropped_table_are_gone() {
+    let fixture = Fixture::new(2);
+    let db = fixture.open();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                match db.drop_table("table") {
+                    Ok(()) | Err(Error::NoSuchTable { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        for _ in 0..20 {
+            match db.create_table("table", TableSettings::default()) {
+                Ok(_) | Err(Error::TableExists { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        done.store(true, Ordering::Release);
+    });
+    let table = db.open_or_create_table("table", TableSettings::default()).unwrap();
+    table.put(b"a", b"1").unwrap();
+    drop(table);
+    db.close().unwrap();
+    let db = fixture.open();
+    let table = db.table("table").unwrap();
+    assert_eq!(table.get(b"a").unwrap().unwrap(), b"1");
+}
+
+#[test]
 fn read_only_sees_everything_and_writes_nothing() {
     let mut fixture = Fixture::new(2);
     let (db, table) = fixture.create();
