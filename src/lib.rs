@@ -71,6 +71,8 @@
 //! | [`Error::NoSpace`] | no drive has room; [`Error::is_no_space`] also knows the system's own |
 //! | [`Error::Corrupt`] | a checksum does not hold; nothing is ever returned that fails one |
 //! | [`Error::Poisoned`] | a drive failed a write, and the table is read-only until it is reopened |
+//! | [`Error::BatchTooLarge`], [`Error::BatchValueTooLong`] | not for one batch; [`Table::put`] takes it |
+//! | [`Error::TableDropped`], [`Error::Closed`] | the handle has outlived its table, or the [`Db`] |
 //!
 //! # Words
 //!
