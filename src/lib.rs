@@ -94,7 +94,7 @@
 //!
 //! - `program`, the default: the `littfs` program, with what it needs for its command line, and its
 //!   configuration file.
-//! - `mount`: [`fuse`], which serves a database as a folder.
+//! - `mount`: `fuse`, which serves a database as a folder.
 //!
 //! A program that only stores and reads takes neither: `default-features = false`.
 //!
