@@ -95,7 +95,7 @@ pub use crate::settings::TableSettings;
 
 pub(crate) use self::context::Context;
 pub(crate) use self::hold::ExpiryHold;
-#[cfg(feature = "mount")]
+#[cfg(any(test, feature = "mount"))]
 pub(crate) use self::iter::Direction;
 pub(crate) use self::key::check as check_key;
 pub(crate) use self::maintenance::Threads;

@@ -8,6 +8,10 @@
 //! then: a file of its own only grows behind them, and is copied before they are written over.
 
 #[cfg(any(test, feature = "mount"))]
+#[cfg_attr(
+    not(feature = "mount"),
+    expect(dead_code, reason = "the tests of the engine alone use a part of it")
+)]
 mod mounted;
 
 use std::io::{self, Write};
